@@ -1,0 +1,1 @@
+"""The scenarios' parts: servers, environments, producers, workers, measures, reports."""

@@ -1,0 +1,198 @@
+"""Runs in a peer's environment: the producer that the harness drives, the starter of its workers.
+
+    driver.py describe                            prints versions and settings as one JSON line
+    driver.py worker CONCURRENCY PROCESSES KIND   becomes the peer's worker
+    driver.py exec NAME [ARG...]                  becomes what the adapter's function NAME returns
+    driver.py produce                             answers JSON requests, a line each
+
+Needs the standard library only. `adapter` is the peer's own module, found through PYTHONPATH.
+"""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+# Before the adapter is imported: some applications take these when they are made.
+if sys.argv[1:2] == ["worker"]:
+    os.environ["BENCH_CONCURRENCY"], os.environ["BENCH_KIND"] = sys.argv[2], sys.argv[4]
+
+import adapter
+import bodies
+
+SAMPLE = 50  # results fetched afterwards to see that they are stored
+Request = dict[str, Any]
+
+
+class Producer:
+    """Answers the harness's requests with the adapter's calls; `handles` is a sample of what was
+    enqueued.
+    """
+
+    def __init__(self) -> None:
+        self.handles: list[tuple[int, Any]] = []
+        self.next = 0
+
+    def _keep(self, number: int, handle: Any) -> None:
+        """Reservoir sampling: every task is equally likely to be looked at."""
+        if len(self.handles) < SAMPLE:
+            self.handles.append((number, handle))
+        elif (slot := random.randrange(number + 1)) < SAMPLE:
+            self.handles[slot] = (number, handle)
+
+    def _numbers(self, count: int) -> range:
+        first, self.next = self.next, self.next + count
+        return range(first, self.next)
+
+    async def one(self, kind: str, count: int) -> None:
+        for number in self._numbers(count):
+            self._keep(number, await adapter.enqueue_one(kind, number))
+
+    async def concurrent(self, kind: str, count: int, coroutines: int = 200) -> None:
+        numbers = iter(self._numbers(count))
+
+        async def feed() -> None:
+            for number in numbers:
+                self._keep(number, await adapter.enqueue_one(kind, number))
+
+        await asyncio.gather(*(feed() for _ in range(coroutines)))
+
+    async def bulk(self, kind: str, count: int, size: int = 1000) -> None:
+        numbers = self._numbers(count)
+        for start in range(0, count, size):
+            part = list(numbers[start : start + size])
+            for number, handle in zip(part, await adapter.enqueue_bulk(kind, part), strict=True):
+                self._keep(number, handle)
+
+    async def enqueue(self, request: Request) -> dict[str, Any]:
+        """Enqueues `count` tasks the given way: one, concurrent, bulk, or fill (the fastest the
+        peer has).
+        """
+        mode, options = request["mode"], {}
+        if mode == "fill":
+            mode = "bulk" if has_bulk() else "concurrent"
+        if mode == "bulk":
+            options["size"] = min(request.get("size", 1000), request["count"])
+        cpu, start = time.process_time(), time.monotonic()
+        await getattr(self, mode)(request["kind"], request["count"], **options)
+        return {"seconds": time.monotonic() - start, "cpu": time.process_time() - cpu, "mode": mode}
+
+    async def latency(self, request: Request) -> dict[str, Any]:
+        """One task at a time from enqueue to its result, with a pause that lets the worker go idle
+        again.
+        """
+        samples, deadline = [], time.monotonic() + request["seconds"]
+        for number in self._numbers(request["count"]):
+            start = time.perf_counter()
+            handle = await adapter.enqueue_one("noop", number)
+            value = await adapter.result(handle, 30)
+            samples.append(time.perf_counter() - start)
+            if value != number:
+                raise RuntimeError(f"result of task {number} is {value!r}")
+            await asyncio.sleep(request["pause"])
+            if time.monotonic() > deadline:
+                break
+        return {"samples": samples}
+
+    async def load(self, request: Request) -> dict[str, Any]:
+        """Offers `rate` tasks a second for `seconds`, in 10 ms steps, each step's tasks
+        concurrently.
+        """
+        start, sent = time.monotonic(), 0
+        while (elapsed := time.monotonic() - start) < request["seconds"]:
+            due = int(elapsed * request["rate"]) - sent
+            await asyncio.gather(*(adapter.enqueue_one("noop", n) for n in self._numbers(due)))
+            sent += due
+            await asyncio.sleep(0.01)
+        return {"sent": sent, "rate": sent / (time.monotonic() - start)}
+
+    async def streams(self, request: Request) -> dict[str, Any]:
+        """Enqueues tasks that stream `chunks` chunks, and answers the paths of their events."""
+        kind, each = "stream", request["chunks"]
+        handles = await asyncio.gather(
+            *(adapter.enqueue_one(kind, each) for _ in range(request["count"]))
+        )
+        return {"paths": [adapter.events_path(handle) for handle in handles]}
+
+    async def check(self, request: Request) -> dict[str, Any]:
+        """Fetches the results of a sample of the tasks that were enqueued."""
+        if not hasattr(adapter, "result"):
+            return {"checked": 0, "right": 0}
+        right = sum([await self._is_right(*kept) for kept in self.handles])
+        return {"checked": len(self.handles), "right": right}
+
+    async def _is_right(self, number: int, handle: Any) -> bool:
+        """Asks twice: some clients miss a result that comes between their look and their wait."""
+        for _ in range(2):
+            with contextlib.suppress(Exception):
+                return bool(await adapter.result(handle, 5) == number)
+        return False
+
+
+def has_bulk() -> bool:
+    return hasattr(adapter, "enqueue_bulk")
+
+
+def describe() -> dict[str, Any]:
+    packages = sorted(
+        {f"{d.metadata['Name']}=={d.version}" for d in importlib.metadata.distributions()}
+    )
+    return {
+        "python": platform.python_version(),
+        "packages": [p for p in packages if not p.startswith(("pip==", "setuptools=="))],
+        "settings": adapter.SETTINGS,
+        "import": adapter.IMPORT,
+        "bulk": has_bulk(),
+        "results": hasattr(adapter, "result"),
+        "kinds": list(adapter.KINDS),
+        "embedded": hasattr(adapter, "embedded_command"),
+        "held_per_slot": getattr(adapter, "HELD_PER_SLOT", 1),
+        "own_processes": getattr(adapter, "OWN_PROCESSES", False),
+    }
+
+
+async def produce() -> None:
+    """Keeps the loop and the connections alive between requests, as a web process would."""
+    await adapter.setup()
+    producer = Producer()
+    reply({"ready": True})
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        request = json.loads(line)
+        method: Callable[[Request], Awaitable[dict[str, Any]]] = getattr(producer, request["do"])
+        try:
+            reply(await method(request))
+        except Exception as error:
+            reply({"error": f"{type(error).__name__}: {error}"[:300]})
+
+
+def reply(answer: dict[str, Any]) -> None:
+    os.write(ANSWERS, json.dumps(answer).encode() + b"\n")
+
+
+def become(command: list[str]) -> None:
+    os.execvp(command[0], command)
+
+
+def main(arguments: list[str]) -> None:
+    verb, *rest = arguments
+    if verb == "describe":
+        reply(describe())
+    elif verb == "worker":
+        become(adapter.worker_command(int(rest[0]), int(rest[1])))
+    elif verb == "exec":
+        become(getattr(adapter, rest[0])(*rest[1:]))
+    else:
+        bodies.run(produce())
+
+
+ANSWERS = os.dup(1)  # answers go to the real stdout; whatever a library prints goes to stderr
+if __name__ == "__main__":
+    os.dup2(2, 1)
+    main(sys.argv[1:])

@@ -1,0 +1,51 @@
+"""A floor, not a library: a bare loop over redis-py's asyncio client that keeps no promise."""
+
+import itertools
+import json
+import sys
+
+import bodies
+from redis.asyncio import Redis
+
+SETTINGS = (
+    "uvloop, redis-py with hiredis; acknowledgements and results in one pipeline per batch; no "
+    "retry, lease or fence"
+)
+IMPORT = "import json, redis.asyncio"
+KINDS = ("noop", "sleep50", "burn1ms", "hold")
+
+redis = Redis.from_url(bodies.URL)
+_ids = itertools.count()
+
+
+async def setup() -> None:
+    await redis.xgroup_create("q", "g", "0", mkstream=True)
+
+
+def _call(kind: str, number: int) -> tuple[str, dict[str, str]]:
+    task_id = f"{number}-{next(_ids)}"
+    return task_id, {"d": json.dumps({"id": task_id, "kind": kind, "number": number})}
+
+
+async def enqueue_one(kind: str, number: int) -> str:
+    task_id, fields = _call(kind, number)
+    await redis.xadd("q", fields)
+    return task_id
+
+
+async def enqueue_bulk(kind: str, numbers: list[int]) -> list[str]:
+    pipe, ids = redis.pipeline(transaction=False), []
+    for number in numbers:
+        task_id, fields = _call(kind, number)
+        pipe.xadd("q", fields)
+        ids.append(task_id)
+    await pipe.execute()
+    return ids
+
+
+async def result(task_id: str, seconds: float) -> int:
+    return json.loads((await redis.blpop([f"result:{task_id}"], seconds))[1])
+
+
+def worker_command(concurrency: int, processes: int) -> list[str]:
+    return [sys.executable, "worker.py", str(concurrency)]

@@ -1,0 +1,47 @@
+"""SAQ: lists with BLMOVE."""
+
+import bodies
+from saq import Job, Queue
+
+SETTINGS = (
+    "saq --workers P; concurrency=C, all else default; job timeout 600 s (default 10); "
+    "results kept 600 s (default)"
+)
+IMPORT = "from saq import Queue, Worker"
+KINDS = ("noop", "sleep50", "burn1ms", "hold")
+OWN_PROCESSES = True
+
+queue = Queue.from_url(bodies.URL)
+
+
+def _task(kind: str):
+    body = getattr(bodies, kind)
+
+    async def run(ctx: dict, *, number: int) -> int:
+        return await body(number)
+
+    return (kind, run)
+
+
+settings = {
+    "queue": queue,
+    "functions": [_task(kind) for kind in KINDS],
+    "concurrency": bodies.CONCURRENCY,
+}
+
+
+async def setup() -> None:
+    await queue.connect()
+
+
+async def enqueue_one(kind: str, number: int) -> Job:
+    return await queue.enqueue(kind, number=number, timeout=600)
+
+
+async def result(job: Job, seconds: float) -> int:
+    await job.refresh(until_complete=seconds)
+    return job.result
+
+
+def worker_command(concurrency: int, processes: int) -> list[str]:
+    return ["saq", "adapter.settings", "--quiet", "--workers", str(processes)]

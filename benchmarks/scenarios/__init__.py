@@ -1,0 +1,32 @@
+"""The scenarios, in the order in which they run and are reported."""
+
+from harness.scenario import Scenario
+
+from . import (
+    backlog,
+    chunks,
+    cpu_memory,
+    drain,
+    enqueue,
+    idle,
+    latency,
+    pending,
+    processes,
+    sleep50,
+    startup,
+)
+
+_MODULES = (
+    drain,
+    enqueue,
+    latency,
+    sleep50,
+    cpu_memory,
+    processes,
+    backlog,
+    pending,
+    chunks,
+    idle,
+    startup,
+)
+SCENARIOS: dict[str, Scenario] = {module.SCENARIO.name: module.SCENARIO for module in _MODULES}

@@ -1,0 +1,205 @@
+"""Channel: a named broadcast; every subscriber gets every event."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
+
+from castwork.channels.event import Delivered, EventCodec, Resync
+from castwork.channels.follower import HistoryFollower, PlainFollower
+from castwork.channels.publisher import Publisher
+from castwork.channels.receipt import Receipt
+from castwork.channels.subscription import Handler, Subscription
+from castwork.model.errors import DefinitionError
+from castwork.redis.connections import Connections
+from castwork.redis.keys import ChannelKeys
+
+E = TypeVar("E")
+H = TypeVar("H", bound=Handler)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupHandler:
+    """A durable subscription: of all processes in the group exactly one handles each event.
+
+    Attributes:
+        group: name of the group.
+        handler: the function.
+        attempts: deliveries of one event before it is dead-lettered.
+        timeout: seconds that handling one event may take.
+    """
+
+    group: str
+    handler: Handler
+    attempts: int
+    timeout: float | None
+
+
+class Channel(Generic[E]):
+    """A named broadcast of typed events.
+
+    Without history it is a plain Redis channel of exactly its name carrying plain JSON: any
+    program can publish and subscribe, and what is published while a subscriber is away is
+    lost for it (it is told so by a `Resync`). With `history=n` the last n events are kept:
+    a subscriber that was away catches up, in order and without doubles.
+
+    Attributes:
+        name: the channel's name.
+        history: events kept, 0 for none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        codec: EventCodec[E],
+        connections: Connections,
+        keys: ChannelKeys | None,
+        *,
+        history: int,
+    ) -> None:
+        self.name = name
+        self.history = history
+        self.codec = codec
+        self.keys = keys
+        self._connections = connections
+        self._publisher = Publisher(connections)
+        self._handlers: list[Handler] = []
+        self.groups: list[GroupHandler] = []
+        self._subscription: Subscription[E] | None = None
+
+    def __repr__(self) -> str:
+        return f"Channel({self.name!r}, history={self.history})"
+
+    async def publish(self, event: E) -> Receipt:
+        """Publish an event; it returns when the server has it.
+
+        Returns:
+            A receipt: `receipt.id`, and on a channel with history `await receipt.applied()`.
+
+        Raises:
+            InvalidArguments: the event is not of the channel's type.
+            PayloadTooLarge: it is over the limit.
+            EffectUnknown: on a channel without history, the reply was lost.
+            ConnectionFailed: no server in time.
+            QueueFull: a group holds up far more events than the history keeps.
+        """
+        raw = self.codec.encode(event)
+        if self.keys is None:
+            count = await self._publisher.publish(self.name, raw)
+            return Receipt(self._connections, self.name, None, "", count)
+        event_id = await self._publisher.append(self.keys, raw, keep=self.history)
+        return Receipt(self._connections, self.name, self.keys, event_id)
+
+    @overload
+    def subscribe(self, handler: H, /) -> H: ...
+
+    @overload
+    def subscribe(
+        self, handler: None = None, /, *, group: str | None = None, attempts: int = 5, timeout: float | None = 300.0
+    ) -> Callable[[H], H]: ...
+
+    def subscribe(
+        self,
+        handler: Handler | None = None,
+        /,
+        *,
+        group: str | None = None,
+        attempts: int = 5,
+        timeout: float | None = 300.0,
+    ) -> Any:
+        """Register a handler, as `@channel.subscribe` or `@channel.subscribe(group=...)`.
+
+        Without a group every process that opens the app runs it, for every event from then on.
+        With a group the workers share the events: each is handled by exactly one process, at
+        least once, with retries and dead letters as for tasks.
+
+        Args:
+            group: name of the group.
+            attempts: deliveries of one event before it is dead-lettered; groups only.
+            timeout: seconds that handling one event may take; groups only.
+
+        Raises:
+            DefinitionError: a group on a channel without history.
+        """
+        if handler is not None:
+            self._handlers.append(handler)
+            return handler
+        if group is not None and self.keys is None:
+            raise DefinitionError(
+                f"channel {self.name!r} has no history, so a group could not be durable:"
+                " declare it with history="
+            )
+
+        def register(function: H) -> H:
+            if group is None:
+                self._handlers.append(function)
+            else:
+                self.groups.append(GroupHandler(group, function, attempts, timeout))
+            return function
+
+        return register
+
+    async def listen(self, after: str | None = None) -> AsyncIterator[Delivered[E] | Resync]:
+        """Follow the channel: events as they come, and a `Resync` where some are missing.
+
+        Args:
+            after: id of the last event that the caller has, "0" for the whole history; None
+                to begin with the next one. Channels with history only.
+        """
+        async for item in self.listen_raw(after):
+            if isinstance(item, Resync):
+                yield item
+            else:
+                yield Delivered(item[0], self.codec.decode(item[1]))
+
+    async def listen_raw(
+        self, after: str | None = None
+    ) -> AsyncIterator[tuple[str, bytes] | Resync]:
+        """Follow the channel as `listen`, with each event as (id, JSON)."""
+        follower = self.follower(after)
+        await follower.start()
+        try:
+            async for item in follower.events():
+                yield item
+        finally:
+            follower.close()
+
+    def follower(self, after: str | None = None) -> PlainFollower | HistoryFollower:
+        """A follower, for callers that must know when it has subscribed."""
+        if self.keys is None:
+            return PlainFollower(self._connections, self.name)
+        return HistoryFollower(self._connections, self.name, self.keys, after=after)
+
+    async def start(self) -> None:
+        """Begin to run this process's handlers, if there are any."""
+        if self._handlers and self._subscription is None:
+            self._subscription = Subscription(
+                self._connections, self.name, self.keys, self.codec, list(self._handlers)
+            )
+            await self._subscription.start()
+
+    async def stop(self) -> None:
+        """Stop running this process's handlers."""
+        if self._subscription is not None:
+            subscription, self._subscription = self._subscription, None
+            await subscription.stop()
+
+    def group_runner(self, group: GroupHandler) -> Callable[[str], Awaitable[None]]:
+        """The function that handles one event of a group, given the event's JSON."""
+        codec, handler = self.codec, group.handler
+
+        async def run(event: str) -> None:
+            value = codec.decode(event.encode())
+            if inspect.iscoroutinefunction(handler):
+                await handler(value)
+            else:
+                await asyncio.to_thread(handler, value)
+
+        return run
+
+    def decode(self, value: Any) -> E:
+        """Check plain values against the channel's type. Raises InvalidArguments."""
+        return self.codec.convert(value)

@@ -1,0 +1,1 @@
+"""Looking: queues, workers and their load, without changing anything."""

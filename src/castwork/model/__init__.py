@@ -1,0 +1,1 @@
+"""Plain data: settings, errors, wire formats and pure functions. No I/O."""

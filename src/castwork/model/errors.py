@@ -1,0 +1,181 @@
+"""Every error that castwork raises, as one tree.
+
+* CastworkError
+  * ConnectionFailed (ConnectionError)      nothing was done, or it is known what was
+    * ServerUnavailable                     no server answers at the address
+    * EffectUnknown                         the reply was lost; the command may have run
+  * AuthenticationFailed                    the password or the ACL refuses us
+  * ServerUnsupported                       the server lacks what castwork needs
+  * ServerRefused                           the server answered with an error
+    * OutOfMemory                           maxmemory is reached and the policy is noeviction
+  * NotOpen                                 used outside of `async with app`, or after it closed
+  * DefinitionError (TypeError)             a decorated function or a channel is declared wrongly
+  * InvalidArguments (ValueError)           arguments do not fit the signature
+  * PayloadTooLarge (ValueError)            arguments, an event or a result over the limit
+  * UndecodableEntry (ValueError)           bytes in Redis that are not what they should be
+  * UnknownTask (LookupError)               no task function of that name
+  * TaskNotFound (LookupError)              no record of that task id, or it has passed its TTL
+  * QueueFull                               the queue is at its `max_depth`
+  * ResultTimeout (TimeoutError)            no result yet; the task goes on
+  * TaskError                               the task ended without a result
+    * TaskFailed                            it refused the work (`Discard`)
+    * TaskDead                              it ran out of attempts, or can never run
+    * TaskCancelled                         it was cancelled
+    * TaskExpired                           it passed its deadline before it started
+  * LeaseLost                               another worker owns the attempt now
+
+`Discard` and `Retry` are signals that a task function raises; they stand outside of
+the tree so that `except CastworkError` never swallows them.
+"""
+
+from __future__ import annotations
+
+
+class CastworkError(Exception):
+    """Base of every error that castwork raises."""
+
+
+class ConnectionFailed(CastworkError, ConnectionError):
+    """The server could not be reached in time; the command had no effect."""
+
+
+class ServerUnavailable(ConnectionFailed):
+    """No server answers at the address."""
+
+
+class EffectUnknown(ConnectionFailed):
+    """The connection broke before the reply came: the command may or may not have run."""
+
+
+class AuthenticationFailed(CastworkError):
+    """The server refused the user name, the password or the command's permission."""
+
+
+class ServerUnsupported(CastworkError):
+    """The server is too old, or set up in a way that would lose tasks."""
+
+
+class ServerRefused(CastworkError):
+    """The server answered with an error."""
+
+
+class OutOfMemory(ServerRefused):
+    """The server is at `maxmemory`. Nothing was written; running tasks still finish."""
+
+
+class NotOpen(CastworkError):
+    """The app is closed, or belongs to another event loop."""
+
+
+class DefinitionError(CastworkError, TypeError):
+    """A task function, a channel or a setting is declared in a way that cannot work."""
+
+
+class InvalidArguments(CastworkError, ValueError):
+    """The arguments do not fit the task function's signature or the event's type.
+
+    Attributes:
+        field: the name of the argument that does not fit, or an empty string.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class PayloadTooLarge(CastworkError, ValueError):
+    """A payload is over the limit; keep it in a store and send its address."""
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"{what} has {size:,} bytes, the limit is {limit:,}: keep large data in a store"
+            " of your own and pass its address"
+        )
+        self.size = size
+        self.limit = limit
+
+
+class UndecodableEntry(CastworkError, ValueError):
+    """Bytes read from Redis are not in castwork's format."""
+
+
+class UnknownTask(CastworkError, LookupError):
+    """No task function of that name is registered in this process."""
+
+
+class TaskNotFound(CastworkError, LookupError):
+    """No record of that task: it never was, or its result has passed its TTL."""
+
+
+class QueueFull(CastworkError):
+    """The queue is at its `max_depth`; the task was not accepted.
+
+    Attributes:
+        queue: the name of the queue.
+        depth: tasks waiting or running when it was refused.
+        retry_after: seconds after which a new try makes sense.
+    """
+
+    def __init__(self, queue: str, depth: int, *, retry_after: float = 1.0) -> None:
+        super().__init__(f"queue {queue!r} is full: {depth:,} tasks; try again later")
+        self.queue = queue
+        self.depth = depth
+        self.retry_after = retry_after
+
+
+class ResultTimeout(CastworkError, TimeoutError):
+    """The result did not come within the timeout. The task is not cancelled by this."""
+
+
+class TaskError(CastworkError):
+    """The task ended without a result.
+
+    Attributes:
+        task_id: the task.
+        error_type: name of the exception's class, as the worker saw it.
+        attempts: deliveries that it took.
+    """
+
+    def __init__(self, task_id: str, error_type: str, message: str, attempts: int) -> None:
+        detail = f"{error_type}: {message}" if error_type else message
+        super().__init__(f"task {task_id} ({attempts} attempts): {detail}")
+        self.task_id = task_id
+        self.error_type = error_type
+        self.message = message
+        self.attempts = attempts
+
+
+class TaskFailed(TaskError):
+    """The task function refused the work with `Discard`."""
+
+
+class TaskDead(TaskError):
+    """The task ran out of attempts or can never run; it is kept as a dead letter."""
+
+
+class TaskCancelled(TaskError):
+    """The task was cancelled."""
+
+
+class TaskExpired(TaskError):
+    """The task's deadline passed before a worker could start it."""
+
+
+class LeaseLost(CastworkError):
+    """This worker no longer owns the attempt; its outcome was refused."""
+
+
+class Discard(Exception):  # noqa: N818 - a signal, not an error
+    """Raise in a task function to end it as `failed` at once: no retry, no dead letter."""
+
+
+class Retry(Exception):  # noqa: N818 - a signal, not an error
+    """Raise in a task function to have it tried again.
+
+    Args:
+        after: seconds to wait; the task's backoff decides when it is None.
+    """
+
+    def __init__(self, reason: str = "", *, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after

@@ -1,0 +1,208 @@
+"""A task function's signature as a codec: arguments to JSON and back, checked both ways."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import AsyncIterator, Callable, Mapping
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from castwork.model.codec import decode_any, encode_value, load_foreign
+from castwork.model.errors import DefinitionError, InvalidArguments
+
+
+class Kind(Enum):
+    """How a task function is called."""
+
+    COROUTINE = "coroutine"
+    GENERATOR = "generator"
+    THREAD = "thread"
+
+
+class Signature:
+    """Binds, checks, encodes and decodes the arguments of one function.
+
+    A struct with one field per parameter is made once, so that decoding a task's arguments
+    is one call into msgspec and also validates them.
+
+    Args:
+        function: the function. Parameters need names and, for checking, annotations.
+
+    Raises:
+        DefinitionError: the signature has `*args` or `**kwargs`, or a type that has no
+            JSON form.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.kind = kind_of(function)
+        self._signature = inspect.signature(function)
+        hints = _hints(function)
+        self.returns: Any = hints.get("return", Any)
+        self._hints = hints
+        self._names = list(self._signature.parameters)
+        self._keyword_only = [
+            p.name for p in self._signature.parameters.values() if p.kind is p.KEYWORD_ONLY
+        ]
+        self.struct = self._make_struct(function.__name__, hints)
+        self._decode = msgspec.json.Decoder(self.struct, dec_hook=load_foreign).decode
+
+    def _make_struct(self, name: str, hints: Mapping[str, Any]) -> type[msgspec.Struct]:
+        fields: list[Any] = []
+        for parameter in self._signature.parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise DefinitionError(
+                    f"task function {name!r}: *args and **kwargs cannot be checked or sent;"
+                    " name the parameters"
+                )
+            annotation = hints.get(parameter.name, Any)
+            if parameter.default is parameter.empty:
+                fields.append((parameter.name, annotation))
+            else:
+                default = _frozen_default(parameter.default)
+                fields.append((parameter.name, annotation, default))
+        try:
+            return msgspec.defstruct(
+                f"{name}_args", fields, kw_only=True, forbid_unknown_fields=True
+            )
+        except (TypeError, ValueError) as error:
+            raise DefinitionError(f"task function {name!r}: {error}") from error
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Bind a call's arguments and encode them by name.
+
+        Raises:
+            InvalidArguments: they do not fit the signature or have no JSON form.
+        """
+        try:
+            return encode_value(self._signature.bind(*args, **kwargs).arguments)
+        except TypeError as error:
+            raise InvalidArguments(str(error)) from error
+
+    def decode(self, raw: bytes) -> msgspec.Struct:
+        """Decode and validate arguments.
+
+        Raises:
+            InvalidArguments: they are not JSON, or do not fit; `field` names the culprit.
+        """
+        try:
+            return self._decode(raw)
+        except msgspec.ValidationError as error:
+            raise InvalidArguments(str(error), field=_field_of(str(error))) from error
+        except (msgspec.DecodeError, ValueError) as error:
+            raise InvalidArguments(f"the arguments are not JSON: {error}") from error
+
+    def decode_text(self, raw: bytes) -> msgspec.Struct:
+        """Decode the arguments of an adopted entry, whose producer knows of text only.
+
+        Numbers, booleans and times are read from their text, lists and objects from JSON;
+        fields that are no parameters are left out.
+
+        Raises:
+            InvalidArguments: they do not fit; `field` names the culprit.
+        """
+        named = decode_any(raw)
+        return self.convert(
+            {name: self._from_text(name, named[name]) for name in self._names if name in named},
+            strict=False,
+        )
+
+    def _from_text(self, name: str, value: Any) -> Any:
+        if isinstance(value, str) and self._hints.get(name) is not str and value[:1] in "[{":
+            try:
+                return decode_any(value)
+            except msgspec.DecodeError:
+                return value
+        return value
+
+    def convert(self, named: Mapping[str, Any], *, strict: bool = True) -> msgspec.Struct:
+        """Validate arguments given as plain values; text is converted when not `strict`.
+
+        Raises:
+            InvalidArguments: they do not fit; `field` names the culprit.
+        """
+        try:
+            return msgspec.convert(named, self.struct, strict=strict, dec_hook=load_foreign)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise InvalidArguments(str(error), field=_field_of(str(error))) from error
+
+    def call(self, function: Callable[..., Any], arguments: msgspec.Struct) -> Any:
+        """Call the function with decoded arguments."""
+        values = msgspec.structs.astuple(arguments)
+        if not self._keyword_only:
+            return function(*values)
+        named = dict(zip(self._names, values, strict=True))
+        extra = {name: named.pop(name) for name in self._keyword_only}
+        return function(*named.values(), **extra)
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the parameters, in order."""
+        return list(self._names)
+
+    def json_schema(self) -> dict[str, Any]:
+        """The arguments as JSON Schema; empty where a type has none."""
+        try:
+            return msgspec.json.schema(self.struct)
+        except TypeError:
+            return {}
+
+    @property
+    def joins_text(self) -> bool:
+        """Whether the chunks are text, whose result is the joined text."""
+        if self.kind is not Kind.GENERATOR:
+            return False
+        return typing.get_args(self.returns)[:1] == (str,)
+
+    def result_type(self) -> Any:
+        """The type of the result, for the caller who decodes it."""
+        if self.kind is not Kind.GENERATOR:
+            return Any if self.returns is None else self.returns
+        items = typing.get_args(self.returns)
+        item: Any = items[0] if items else Any
+        return str if item is str else typing.cast("Any", list)[item]
+
+
+def kind_of(function: Callable[..., Any]) -> Kind:
+    """Tell how to call a function."""
+    if inspect.isasyncgenfunction(function):
+        return Kind.GENERATOR
+    if inspect.iscoroutinefunction(function):
+        return Kind.COROUTINE
+    if inspect.isgeneratorfunction(function):
+        raise DefinitionError(
+            f"task function {function.__name__!r} is a plain generator: make it async"
+        )
+    returns = _hints(function).get("return")
+    if typing.get_origin(returns) is AsyncIterator:
+        return Kind.GENERATOR
+    return Kind.THREAD
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise DefinitionError(
+            f"task function {function.__name__!r}: {error}; annotations of task functions"
+            " must be importable at run time"
+        ) from error
+
+
+def _frozen_default(default: Any) -> Any:
+    """Give each decoded struct its own copy of a mutable default."""
+    if isinstance(default, list | dict | set):
+        kept = default
+        return msgspec.field(default_factory=lambda: type(kept)(kept))
+    return default
+
+
+def _field_of(message: str) -> str:
+    """Find the argument that msgspec's message is about (`... - at `$.prompt``)."""
+    if "`$." in message:
+        return message.rpartition("`$.")[2].rstrip("`").split(".")[0].split("[")[0]
+    if "field `" in message:
+        return message.partition("field `")[2].partition("`")[0]
+    return ""

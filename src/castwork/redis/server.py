@@ -1,0 +1,77 @@
+"""What the server is, and whether tasks are safe on it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from castwork.model.errors import AuthenticationFailed, ServerUnsupported
+from castwork.redis.link import Link
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """Facts from INFO.
+
+    Attributes:
+        product: `Redis` or `Valkey`.
+        version: its own version.
+        compatible: the Redis version whose commands it speaks.
+        maxmemory: bytes, 0 for no bound.
+        eviction: the maxmemory-policy.
+    """
+
+    product: str
+    version: str
+    compatible: tuple[int, ...]
+    maxmemory: int
+    eviction: str
+
+
+async def check_server(link: Link) -> ServerInfo | None:
+    """Read what the server is, and refuse one that would lose tasks.
+
+    Returns:
+        The facts, None where the ACL hides them.
+
+    Raises:
+        ServerUnsupported: it is older than Redis 6.2, or may evict streams.
+    """
+    try:
+        raw = await link.call("INFO")
+    except AuthenticationFailed:
+        logger.info("INFO is not permitted: the server's version and policy are not checked")
+        return None
+    info = _parse_info(raw)
+    if info.compatible < (6, 2):
+        raise ServerUnsupported(
+            f"{info.product} {info.version} at {link.address} is too old:"
+            " Redis 6.2 or newer, or Valkey, is needed"
+        )
+    if info.maxmemory and info.eviction.startswith("allkeys"):
+        raise ServerUnsupported(
+            f"the server at {link.address} has maxmemory-policy {info.eviction}, which evicts"
+            " whole queues: set it to noeviction"
+        )
+    if info.maxmemory and info.eviction.startswith("volatile"):
+        logger.warning(
+            "maxmemory-policy %s: results and idempotency keys may be evicted early,"
+            " queued tasks are safe",
+            info.eviction,
+        )
+    return info
+
+
+def _parse_info(raw: bytes) -> ServerInfo:
+    lines = (line.partition(":") for line in raw.decode().splitlines() if ":" in line)
+    facts = {name: value for name, _, value in lines}
+    compatible = facts.get("redis_version", "0")
+    return ServerInfo(
+        product="Valkey" if "valkey_version" in facts else "Redis",
+        version=facts.get("valkey_version", compatible),
+        compatible=tuple(int(part) for part in compatible.split(".") if part.isdigit()),
+        maxmemory=int(facts.get("maxmemory", 0)),
+        eviction=facts.get("maxmemory_policy", "noeviction"),
+    )

@@ -1,0 +1,1 @@
+"""Exactly one: task functions, their tasks, and the roles of a worker."""

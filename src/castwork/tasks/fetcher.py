@@ -1,0 +1,208 @@
+"""Fetcher: claims tasks for one queue, never more than there are free slots."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from castwork.model.errors import ConnectionFailed, NotOpen, ServerRefused
+from castwork.redis.link import Link
+from castwork.redis.replies import NoGroup, Unblocked
+from castwork.redis.scripts import CLAIM, Scripts
+from castwork.tasks.attempt import Attempt, Held
+from castwork.tasks.queue import Lane, Queue
+from castwork.tasks.slots import Slots
+
+logger = logging.getLogger(__name__)
+
+
+class Fetcher:
+    """Claims waiting tasks, urgent lanes first, without starving the others.
+
+    While tasks wait, one script call per pass takes as many as there are free slots. When
+    the queue is empty it waits in a blocking read on its own connection, which is never
+    cancelled: a cancelled read may already have claimed. After any error it first looks for
+    tasks that were claimed for it but never arrived.
+
+    Args:
+        link: a connection for blocking reads.
+        block: seconds that a read waits on the server.
+        start: takes each claimed attempt; called with the server's time in ms.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        consumer: str,
+        scripts: Scripts,
+        link: Link,
+        slots: Slots,
+        held: Held,
+        *,
+        block: float,
+        start: Callable[[Attempt, int], None],
+    ) -> None:
+        self._queue = queue
+        self._consumer = consumer
+        self._scripts = scripts
+        self._link = link
+        self._slots = slots
+        self._held = held
+        self._block_ms = int(block * 1000)
+        self._start = start
+        self._credit = [0.0] * len(queue.lanes)
+        self._must_sweep = False
+        self._stopping = False
+        link.on_lost.append(self._note_loss)
+
+    async def run(self) -> None:
+        """Claim until `stop`."""
+        await self._repair(self.create_groups)
+        while not self._stopping:
+            await self._slots.wait_free()
+            if self._stopping:
+                return
+            try:
+                if self._must_sweep:
+                    await self.sweep()
+                elif not await self.claim():
+                    while not self._stopping and not await self.wait():
+                        pass
+            except NoGroup:
+                logger.warning("queue %s: its group is gone, making it anew", self._queue.name)
+                await self._repair(self.create_groups)
+            except ConnectionFailed:
+                self._must_sweep = True
+            except Unblocked:
+                continue
+            except NotOpen:
+                return
+            except ServerRefused:
+                logger.exception("queue %s: reading failed", self._queue.name)
+                await asyncio.sleep(1.0)
+
+    async def stop(self, commands: Link) -> None:
+        """Stop claiming; a read that waits on the server is ended there."""
+        self._stopping = True
+        self._slots.wake()
+        try:
+            await commands.call("CLIENT", "UNBLOCK", self._link.client_id, "ERROR", timeout=1.0)
+        except (ConnectionFailed, ServerRefused):
+            logger.debug("CLIENT UNBLOCK failed; the read ends by itself")
+
+    async def create_groups(self) -> None:
+        """Make sure that the group of each lane exists, from the stream's beginning."""
+        for lane in self._queue.lanes:
+            try:
+                await self._link.call(
+                    "XGROUP", "CREATE", lane.stream, lane.group, "0", "MKSTREAM"
+                )
+            except ServerRefused as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
+
+    async def claim(self) -> int:
+        """Take what waits, up to the free slots, and return how many tasks that were."""
+        free = self._slots.free
+        lanes = self._queue.lanes
+        shares = [min(int(credit), free) for credit in self._credit]
+        args: list[Any] = [self._consumer, free]
+        for lane, share in zip(lanes, shares, strict=True):
+            args += (lane.group, share)
+        # Sent once only: a claim whose reply is lost has claimed, and is found by a sweep.
+        reply = await self._scripts.run(CLAIM, self._queue.streams, args, idempotent=False)
+        taken = [0] * len(lanes)
+        for lane_number, entries in reply[1:]:
+            taken[lane_number - 1] += len(entries)
+            for entry_id, fields in entries:
+                self._begin(lane_number, entry_id, 1, fields, reply[0])
+        total = sum(taken)
+        for i, lane in enumerate(lanes):
+            short = taken[i] < shares[i] or not total
+            self._credit[i] = 0.0 if short else self._credit[i] - shares[i] + lane.share * total
+        return total
+
+    async def wait(self) -> int:
+        """Wait on the server for a task, and return how many came (0: time is up)."""
+        reply = await self._link.call(
+            "XREADGROUP",
+            "GROUP",
+            self._queue.group,
+            self._consumer,
+            "COUNT",
+            1,
+            "BLOCK",
+            self._block_ms,
+            "STREAMS",
+            *self._queue.streams,
+            *(">" for _ in self._queue.lanes),
+            idempotent=False,
+            timeout=self._block_ms / 1000 + 10.0,
+        )
+        return self._begin_all(reply)
+
+    async def sweep(self) -> int:
+        """Start tasks that were claimed for this worker but whose reply was lost.
+
+        Returns:
+            The number of tasks found.
+        """
+        self._must_sweep = False
+        found = 0
+        for number, lane in enumerate(self._queue.lanes, 1):
+            found += await self._sweep_lane(number, lane)
+        if found:
+            logger.info("queue %s: %d tasks had been claimed unheard", self._queue.name, found)
+        return found
+
+    async def _sweep_lane(self, number: int, lane: Lane) -> int:
+        most = self._slots.capacity * 2
+        call = self._link.call
+        pending = await call("XPENDING", lane.stream, lane.group, "-", "+", most, self._consumer)
+        deliveries = {entry_id: count for entry_id, _, _, count in pending}
+        reply = await call(
+            "XREADGROUP", "GROUP", lane.group, self._consumer,
+            "COUNT", most, "STREAMS", lane.stream, "0",
+        )  # fmt: skip
+        found = 0
+        for entry_id, fields in (reply or {}).get(lane.stream.encode(), ()):
+            if self._held.holds_entry(number, entry_id.decode()):
+                continue
+            if not fields:  # somebody deleted the entry while it was pending
+                await call("XACK", lane.stream, lane.group, entry_id)
+            elif entry_id in deliveries:
+                self._begin(number, entry_id, deliveries[entry_id], fields, 0)
+                found += 1
+        return found
+
+    def _begin_all(self, reply: dict[bytes, list[Any]] | None) -> int:
+        if not reply:
+            return 0
+        count = 0
+        for number, lane in enumerate(self._queue.lanes, 1):
+            for entry_id, fields in reply.get(lane.stream.encode(), ()):
+                self._begin(number, entry_id, 1, fields, 0)
+                count += 1
+        return count
+
+    def _begin(
+        self, lane_number: int, entry_id: bytes, deliveries: int, fields: list[bytes], now_ms: int
+    ) -> None:
+        attempt = Attempt(self._queue, lane_number, entry_id.decode(), deliveries, fields)
+        self._start(attempt, now_ms)
+
+    def _note_loss(self) -> None:
+        self._must_sweep = True
+
+    async def _repair(self, work: Callable[[], Any]) -> None:
+        """Do something that must succeed before reading makes sense."""
+        while not self._stopping:
+            try:
+                return await work()  # type: ignore[no-any-return]
+            except ConnectionFailed:
+                continue
+            except ServerRefused:
+                logger.exception("queue %s: cannot make its group", self._queue.name)
+                await asyncio.sleep(1.0)

@@ -1,0 +1,137 @@
+"""LeaseKeeper: renews the leases of running attempts, on a thread with its own connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from castwork.redis.address import Address
+from castwork.redis.renewal import RenewalConnection
+from castwork.tasks.attempt import LOST, Attempt, Held
+from castwork.tasks.queue import Queue
+
+logger = logging.getLogger(__name__)
+
+
+class LeaseKeeper:
+    """Keeps what this worker runs, even while its event loop is blocked.
+
+    Each third of a lease one script call per queue renews all attempts. An attempt whose
+    lease has passed is ended. An attempt that is past its timeout is not renewed any more,
+    so that a stuck task comes back; when the loop itself has been blocked for that long,
+    `on_stuck` is called, for the process to be replaced.
+
+    Args:
+        held: the attempts per queue.
+        lease: seconds.
+        on_stuck: called on the thread, once.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        worker: str,
+        held: list[tuple[Queue, Held]],
+        *,
+        lease: float,
+        on_stuck: Callable[[str], None] | None = None,
+    ) -> None:
+        self._worker = worker
+        self._held = held
+        self._lease = lease
+        self._on_stuck = on_stuck
+        self._connection = RenewalConnection(address, timeout=lease / 3)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="castwork-lease", daemon=True)
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._pulse_at = time.monotonic()
+        self._warned = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join, self._lease)
+
+    def _run(self) -> None:
+        next_renewal = time.monotonic() + self._lease / 3
+        tick = min(0.5, self._lease / 6)
+        while not self._stop.wait(tick):
+            self._check_pulse()
+            if time.monotonic() < next_renewal:
+                continue
+            try:
+                self.renew()
+            except Exception as error:
+                # The lease may outlive a short outage: try again well before it ends.
+                logger.warning("leases were not renewed: %s", error)
+                next_renewal = time.monotonic() + self._lease / 10
+                continue
+            next_renewal = time.monotonic() + self._lease / 3
+        self._connection.close()
+
+    def renew(self) -> int:
+        """Renew all leases once, and return how many were lost."""
+        lost_count = 0
+        now = self._loop.time()
+        for queue, held in self._held:
+            attempts = [
+                a for a in list(held.attempts) if not (a.deadline and now > a.deadline + 1.0)
+            ]
+            if not attempts:
+                continue
+            args: list[Any] = [self._worker, *(lane.group for lane in queue.lanes)]
+            for attempt in attempts:
+                args += (attempt.lane_number, attempt.entry_id, attempt.deliveries)
+            for position in self._connection.renew(queue.streams, args):
+                lost_count += 1
+                self._loop.call_soon_threadsafe(self._end_lost, held, attempts[position - 1])
+        return lost_count
+
+    def _end_lost(self, held: Held, attempt: Attempt) -> None:
+        # An outcome that was stored meanwhile also ends the lease; then nothing is left to end.
+        if attempt in held.attempts and attempt.runner is not None and not attempt.runner.done():
+            logger.warning("task %s: the lease is lost, ending it here", attempt.task_id)
+            attempt.end(LOST)
+
+    def _pulse(self) -> None:
+        self._pulse_at = time.monotonic()
+
+    def _check_pulse(self) -> None:
+        """Notice a blocked event loop, and name what blocks it."""
+        blocked = time.monotonic() - self._pulse_at
+        self._loop.call_soon_threadsafe(self._pulse)
+        if blocked < 2.0:
+            self._warned = False
+            return
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "the event loop has been blocked for %.1f s by %s", blocked, self._culprit()
+            )
+        deadlines = [a.deadline for _, held in self._held for a in list(held.attempts)]
+        overdue = [d for d in deadlines if d and self._loop.time() > d + self._lease]
+        if overdue and blocked > self._lease and self._on_stuck is not None:
+            on_stuck, self._on_stuck = self._on_stuck, None
+            on_stuck(self._culprit())
+
+    def _culprit(self) -> str:
+        """The task whose code runs on the loop right now, and where it stands."""
+        frame = sys._current_frames().get(self._loop_thread)
+        place = "".join(traceback.format_stack(frame, limit=3)).strip() if frame else "?"
+        task = asyncio.current_task(self._loop)
+        for _, held in self._held:
+            for attempt in list(held.attempts):
+                if attempt.runner is task and attempt.entry is not None:
+                    return f"task {attempt.task_id} ({attempt.entry.task}):\n{place}"
+        return place

@@ -1,0 +1,60 @@
+"""Registry: task functions by name, and the queues that they use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from castwork.model.errors import DefinitionError, UnknownTask
+from castwork.tasks.function import TaskFunction
+from castwork.tasks.queue import Queue
+
+
+class Registry:
+    """The task functions of one app."""
+
+    def __init__(self) -> None:
+        self._functions: dict[str, TaskFunction[Any, Any]] = {}
+        self._adopting: dict[str, TaskFunction[Any, Any]] = {}
+
+    def add(self, function: TaskFunction[Any, Any]) -> None:
+        """Register a function.
+
+        Raises:
+            DefinitionError: the name, or the stream that it adopts, is taken.
+        """
+        if function.name in self._functions:
+            raise DefinitionError(
+                f"two task functions are named {function.name!r}: give one a name="
+            )
+        if function.queue.adopted is not None:
+            prefix = function.queue.keys.prefix
+            if prefix in self._adopting:
+                raise DefinitionError(
+                    f"stream {function.queue.name!r} with group {function.queue.group!r} is"
+                    f" adopted by {self._adopting[prefix].name!r} already"
+                )
+            self._adopting[prefix] = function
+        self._functions[function.name] = function
+
+    def get(self, name: str) -> TaskFunction[Any, Any]:
+        """Find a function by name.
+
+        Raises:
+            UnknownTask: there is none.
+        """
+        try:
+            return self._functions[name]
+        except KeyError:
+            raise UnknownTask(f"no task function is named {name!r}") from None
+
+    def adopting(self, queue: Queue) -> TaskFunction[Any, Any]:
+        """The function that adopts a queue's stream."""
+        return self._adopting[queue.keys.prefix]
+
+    def __iter__(self) -> Iterator[TaskFunction[Any, Any]]:
+        return iter(self._functions.values())
+
+    def queues(self) -> list[Queue]:
+        """The queues of all functions, in the order in which they were declared."""
+        return list({function.queue.keys.prefix: function.queue for function in self}.values())
