@@ -99,7 +99,9 @@ def measure(scenario: Scenario, peer: Peer, options: argparse.Namespace) -> dict
     """Runs one trial and returns its figures, or the reason why there are none."""
     try:
         with Trial(peer, options.server, options.scale, options.loop) as trial:
-            return {"figures": scenario.run(trial)}
+            figures = scenario.run(trial)
+            remark = {"reason": "; ".join(trial.remarks)} if trial.remarks else {}
+            return {"figures": figures} | remark
     except UnavailableError as reason:
         return {"reason": f"not run: {reason}"}
     except TrialError as reason:

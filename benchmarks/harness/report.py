@@ -15,11 +15,12 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def one_line(scenario: Scenario, outcome: dict[str, Any]) -> str:
-    if "reason" in outcome:
+    if "figures" not in outcome:
         return str(outcome["reason"])
     figures = outcome["figures"]
     shown = [c for c in scenario.columns if c.key in figures]
-    return ", ".join(f"{c.label} {figures[c.key]:,.{c.digits}f}" for c in shown)
+    line = ", ".join(f"{c.label} {figures[c.key]:,.{c.digits}f}" for c in shown)
+    return f"{line} ({outcome['reason']})" if "reason" in outcome else line
 
 
 def _cell(cell: Cell | None, column: Column, repeat: int) -> str:

@@ -62,7 +62,7 @@ Table = dict[str, dict[str, Cell]]  # peer -> figure -> cell
 
 
 def summarize(data: dict[str, Any], scenario: str) -> tuple[Table, dict[str, str]]:
-    """Returns the medians of a scenario, and for peers without any figure the reason."""
+    """Returns the medians of a scenario, and why peers have no figures or what to know of them."""
     figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     reasons: dict[str, str] = {}
     for row in data["trials"]:

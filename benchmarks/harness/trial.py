@@ -102,6 +102,7 @@ class Trial:
     def __init__(self, peer: Peer, server_kind: str, scale: float, loop: str) -> None:
         self.peer, self.scale = peer, scale
         self._options = (peer, server_kind, scale, loop)
+        self.remarks: list[str] = []  # what a reader must know beside the figures
         self.python = environment(peer)
         self._folder = tempfile.TemporaryDirectory(prefix="bench-run-")
         self.folder = Path(self._folder.name)
@@ -128,7 +129,9 @@ class Trial:
         """Returns another trial of the same peer, on a fresh server: for scenarios that measure at
         several levels.
         """
-        return Trial(*self._options)
+        other = Trial(*self._options)
+        other.remarks = self.remarks
+        return other
 
     def scaled(self, count: int, least: int = 1) -> int:
         return max(least, int(count * self.scale))

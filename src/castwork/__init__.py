@@ -7,7 +7,7 @@ from castwork.channels.receipt import Applied, Receipt
 from castwork.channels.setting import Setting
 from castwork.model.errors import CastworkError, Discard, Retry
 from castwork.model.retry import Backoff
-from castwork.model.settings import AppSettings, LinkSettings, Limits
+from castwork.model.settings import AppSettings, Limits, LinkSettings
 from castwork.model.states import TaskState
 from castwork.tasks.attempt import Context, current
 from castwork.tasks.chunks import Chunk

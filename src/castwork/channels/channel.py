@@ -98,7 +98,13 @@ class Channel(Generic[E]):
 
     @overload
     def subscribe(
-        self, handler: None = None, /, *, group: str | None = None, attempts: int = 5, timeout: float | None = 300.0
+        self,
+        handler: None = None,
+        /,
+        *,
+        group: str | None = None,
+        attempts: int = 5,
+        timeout: float | None = 300.0,
     ) -> Callable[[H], H]: ...
 
     def subscribe(

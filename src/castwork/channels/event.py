@@ -58,7 +58,9 @@ class EventCodec(Generic[E]):
         try:
             self._decode = msgspec.json.Decoder(kind, dec_hook=load_foreign).decode
         except TypeError as error:
-            raise DefinitionError(f"channel {channel!r}: {kind} has no JSON form: {error}") from error
+            raise DefinitionError(
+                f"channel {channel!r}: {kind} has no JSON form: {error}"
+            ) from error
 
     def encode(self, event: E) -> bytes:
         """Encode an event.

@@ -36,9 +36,7 @@ class Publisher:
         """
         if not self._connections.is_open:
             await self._connections.open()
-        reply = await self._connections.commands.call(
-            "PUBLISH", channel, event, idempotent=False
-        )
+        reply = await self._connections.commands.call("PUBLISH", channel, event, idempotent=False)
         return int(reply)
 
     async def append(self, keys: ChannelKeys, event: bytes, *, keep: int) -> str:

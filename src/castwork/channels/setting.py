@@ -91,5 +91,3 @@ class Setting(Generic[T]):
     def _apply(self, value: T) -> None:
         self.value = value
         logger.info("setting %s is now %r", self.name, value)
-
-

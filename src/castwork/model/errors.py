@@ -165,11 +165,11 @@ class LeaseLost(CastworkError):
     """This worker no longer owns the attempt; its outcome was refused."""
 
 
-class Discard(Exception):  # noqa: N818 - a signal, not an error
+class Discard(Exception):
     """Raise in a task function to end it as `failed` at once: no retry, no dead letter."""
 
 
-class Retry(Exception):  # noqa: N818 - a signal, not an error
+class Retry(Exception):
     """Raise in a task function to have it tried again.
 
     Args:

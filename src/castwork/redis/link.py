@@ -127,7 +127,7 @@ class Link:
         return call.reply
 
     def write(self, *command: Any) -> None:
-        """Send a command that is answered by a push only (SUBSCRIBE); dropped when not connected."""
+        """Send a command that is answered by a push only; dropped while not connected."""
         if self._wire is not None:
             self._wire.write(hiredis.pack_command(command))
 

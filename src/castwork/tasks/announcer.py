@@ -10,8 +10,8 @@ from castwork.model.errors import ConnectionFailed, NotOpen, ServerRefused
 from castwork.model.record import Record, encode_record
 from castwork.model.states import TaskState
 from castwork.redis.scripts import START, Scripts
-from castwork.tasks.attempt import Attempt, Held
-from castwork.tasks.queue import Queue
+from castwork.tasks.attempt import Attempt
+from castwork.tasks.serving import Serving
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +22,11 @@ class Announcer:
     Short tasks are over by then and cost no announcement.
     """
 
-    def __init__(
-        self, queue: Queue, worker: str, scripts: Scripts, held: Held, *, after: float
-    ) -> None:
-        self._queue = queue
-        self._worker = worker
+    def __init__(self, serving: Serving, scripts: Scripts, *, after: float) -> None:
+        self._queue = serving.queue
+        self._worker = serving.worker
+        self._held = serving.held
         self._scripts = scripts
-        self._held = held
         self._after = after
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None

@@ -112,29 +112,6 @@ class Attempt:
                 self.runner.cancel()
 
 
-class Held:
-    """The attempts of one queue that this worker holds: running, or waiting to be committed.
-
-    The lease thread reads it while the event loop changes it; it only takes copies.
-    """
-
-    def __init__(self) -> None:
-        self.attempts: set[Attempt] = set()
-
-    def find(self, task_id: str) -> Attempt | None:
-        """The attempt of a task, None if it is not here."""
-        for attempt in self.attempts:
-            if attempt.task_id == task_id:
-                return attempt
-        return None
-
-    def holds_entry(self, lane_number: int, entry_id: str) -> bool:
-        """Whether a stream entry is being worked on."""
-        return any(
-            a.entry_id == entry_id and a.lane_number == lane_number for a in self.attempts
-        )
-
-
 _current: ContextVar[Attempt] = ContextVar("castwork_attempt")
 set_current = _current.set
 

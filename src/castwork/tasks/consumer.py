@@ -8,7 +8,6 @@ from castwork.model.settings import Limits, WorkerSettings
 from castwork.redis.connections import Connections
 from castwork.redis.link import Link
 from castwork.tasks.announcer import Announcer
-from castwork.tasks.attempt import Held
 from castwork.tasks.control import Control
 from castwork.tasks.fetcher import Fetcher
 from castwork.tasks.finisher import Finisher
@@ -17,6 +16,7 @@ from castwork.tasks.recovery import Recovery
 from castwork.tasks.registry import Registry
 from castwork.tasks.runner import Runner
 from castwork.tasks.scheduler import Scheduler
+from castwork.tasks.serving import Serving
 from castwork.tasks.slots import Slots
 
 
@@ -35,43 +35,22 @@ class Consumer:
         threads: ThreadPoolExecutor,
     ) -> None:
         scripts = connections.scripts
-        self.queue = queue
+        slots = Slots(queue.settings.concurrency or settings.concurrency)
+        serving = self.serving = Serving(queue, worker, slots)
         self.link = link
-        self.held = Held()
-        self.slots = Slots(queue.settings.concurrency or settings.concurrency)
-        self.finisher = Finisher(queue, worker, scripts, self.slots, self.held)
-        self.announcer = Announcer(
-            queue, worker, scripts, self.held, after=settings.announce_after
-        )
+        self.finisher = Finisher(serving, scripts)
+        self.announcer = Announcer(serving, scripts, after=settings.announce_after)
         self.runner = Runner(
-            queue,
-            worker,
+            serving,
             registry,
             connections.commands,
-            self.slots,
-            self.held,
             limits,
             threads=threads,
             settle=self.finisher.settle,
             launched=self.announcer.arm,
         )
-        self.fetcher = Fetcher(
-            queue,
-            worker,
-            scripts,
-            link,
-            self.slots,
-            self.held,
-            block=settings.block,
-            start=self.runner.start,
-        )
-        self.recovery = Recovery(
-            queue,
-            worker,
-            scripts,
-            self.slots,
-            lease=settings.lease,
-            start=self.runner.start,
-        )
+        start = self.runner.start
+        self.fetcher = Fetcher(serving, scripts, link, block=settings.block, start=start)
+        self.recovery = Recovery(serving, scripts, lease=settings.lease, start=start)
         self.scheduler = Scheduler(queue, scripts, interval=settings.scheduler_interval)
-        self.control = Control(queue, connections.pushes, self.held)
+        self.control = Control(serving, connections.pushes)

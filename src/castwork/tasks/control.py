@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from castwork.redis.pushes import Pushes
-from castwork.tasks.attempt import CANCEL, Held
-from castwork.tasks.queue import Queue
+from castwork.tasks.attempt import CANCEL
+from castwork.tasks.serving import Serving
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +18,10 @@ class Control:
     during a reconnect costs a second, not the cancellation.
     """
 
-    def __init__(self, queue: Queue, pushes: Pushes, held: Held) -> None:
-        self._queue = queue
+    def __init__(self, serving: Serving, pushes: Pushes) -> None:
+        self._queue = serving.queue
+        self._held = serving.held
         self._pushes = pushes
-        self._held = held
 
     async def start(self) -> None:
         """Begin to listen."""

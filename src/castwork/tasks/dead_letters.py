@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from castwork.model.codec import decode_any, encode_value
 from castwork.model.entry import Entry, Meta, parse_entry, plain_fields, readable
 from castwork.model.errors import CastworkError, TaskNotFound, UndecodableEntry
-from castwork.model.codec import decode_any, encode_value
 from castwork.model.record import Record, encode_record
 from castwork.model.states import Priority, TaskState
 from castwork.redis.connections import Connections

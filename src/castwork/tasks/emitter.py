@@ -70,9 +70,7 @@ class Emitter:
     def _send(self, chunk_id: str, kind: str, data: Any) -> None:
         call = self._link.call
         payload = b"" if data is None else encode_value(data)
-        written = call(
-            "XADD", self._key, "MAXLEN", "~", self._keep, chunk_id, kind, payload
-        )
+        written = call("XADD", self._key, "MAXLEN", "~", self._keep, chunk_id, kind, payload)
         call("PUBLISH", self._key, encode_chunk(Chunk(chunk_id, kind, data))).add_done_callback(
             _see_error  # readers that miss it find the chunk in the stream
         )

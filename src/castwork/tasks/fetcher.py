@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from castwork.model.errors import ConnectionFailed, NotOpen, ServerRefused
 from castwork.redis.link import Link
 from castwork.redis.replies import NoGroup, Unblocked
 from castwork.redis.scripts import CLAIM, Scripts
-from castwork.tasks.attempt import Attempt, Held
-from castwork.tasks.queue import Lane, Queue
-from castwork.tasks.slots import Slots
+from castwork.tasks.attempt import Attempt
+from castwork.tasks.queue import Lane
+from castwork.tasks.serving import Serving
 
 logger = logging.getLogger(__name__)
 
@@ -34,25 +34,22 @@ class Fetcher:
 
     def __init__(
         self,
-        queue: Queue,
-        consumer: str,
+        serving: Serving,
         scripts: Scripts,
         link: Link,
-        slots: Slots,
-        held: Held,
         *,
         block: float,
         start: Callable[[Attempt, int], None],
     ) -> None:
-        self._queue = queue
-        self._consumer = consumer
+        self._queue = serving.queue
+        self._consumer = serving.worker
+        self._slots = serving.slots
+        self._held = serving.held
         self._scripts = scripts
         self._link = link
-        self._slots = slots
-        self._held = held
         self._block_ms = int(block * 1000)
         self._start = start
-        self._credit = [0.0] * len(queue.lanes)
+        self._credit = [0.0] * len(serving.queue.lanes)
         self._must_sweep = False
         self._stopping = False
         link.on_lost.append(self._note_loss)
@@ -96,9 +93,7 @@ class Fetcher:
         """Make sure that the group of each lane exists, from the stream's beginning."""
         for lane in self._queue.lanes:
             try:
-                await self._link.call(
-                    "XGROUP", "CREATE", lane.stream, lane.group, "0", "MKSTREAM"
-                )
+                await self._link.call("XGROUP", "CREATE", lane.stream, lane.group, "0", "MKSTREAM")
             except ServerRefused as error:
                 if not str(error).startswith("BUSYGROUP"):
                     raise
@@ -196,11 +191,12 @@ class Fetcher:
     def _note_loss(self) -> None:
         self._must_sweep = True
 
-    async def _repair(self, work: Callable[[], Any]) -> None:
+    async def _repair(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something that must succeed before reading makes sense."""
         while not self._stopping:
             try:
-                return await work()  # type: ignore[no-any-return]
+                await work()
+                return
             except ConnectionFailed:
                 continue
             except ServerRefused:

@@ -9,19 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
-
-from castwork.model.codec import encode
-from castwork.model.entry import Entry, Meta
 from castwork.model.errors import ConnectionFailed, NotOpen, ServerRefused
-from castwork.model.record import ErrorInfo, Record, encode_record
-from castwork.model.states import Priority, TaskState
-from castwork.redis.scripts import BURY, FINISH, RELEASE, RETRY, Script, Scripts
-from castwork.tasks.attempt import Attempt, Held
+from castwork.redis.scripts import FINISH, Scripts
+from castwork.tasks.attempt import Attempt
 from castwork.tasks.outcome import Bury, Drop, Finish, Outcome, Park, Release
-from castwork.tasks.producer import parked_json
-from castwork.tasks.queue import Queue
-from castwork.tasks.slots import Slots
+from castwork.tasks.serving import Serving
+from castwork.tasks.transitions import Transitions
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +38,16 @@ class Finisher:
 
     def __init__(
         self,
-        queue: Queue,
-        worker: str,
+        serving: Serving,
         scripts: Scripts,
-        slots: Slots,
-        held: Held,
     ) -> None:
+        queue, worker = serving.queue, serving.worker
         self._queue = queue
         self._worker = worker
+        self._slots = serving.slots
+        self._held = serving.held
         self._scripts = scripts
-        self._slots = slots
-        self._held = held
+        self._transitions = Transitions(serving)
         self._ready: list[tuple[Attempt, Finish]] = []
         self._committing: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
@@ -100,6 +92,7 @@ class Finisher:
         """Store one group of outcomes, and return how many were accepted."""
         keys = self._queue.streams
         args: list[Any] = list(self._header)
+        final_record = self._transitions.final_record
         record_key, output_key = self._queue.keys.record, self._queue.keys.output
         now = time.time()
         for attempt, outcome in group:
@@ -113,7 +106,7 @@ class Finisher:
                 attempt.lane_number,
                 attempt.entry_id,
                 attempt.deliveries,
-                self._final_record(attempt, outcome, now),
+                final_record(attempt, outcome, now),
                 int(ttl * 1000),
             )
         stored = await self._scripts.run(FINISH, keys, args)
@@ -124,31 +117,9 @@ class Finisher:
                 self._refused(attempt)
         return sum(stored)
 
-    def _final_record(self, attempt: Attempt, outcome: Finish, now: float) -> bytes:
-        if not self._queue.keeps_records:
-            return b""
-        return encode_record(
-            Record(
-                outcome.state,
-                attempt.entry.task if attempt.entry is not None else "",
-                "",
-                attempt.number,
-                self._worker,
-                attempt.started_at,
-                now,
-                msgspec.Raw(outcome.result) if outcome.result is not None else msgspec.UNSET,
-                outcome.error,
-            )
-        )
-
     async def _store(self, attempt: Attempt, outcome: Park | Bury | Release) -> None:
         """Store an outcome that has a script of its own."""
-        if isinstance(outcome, Park):
-            script, keys, args = self._park(attempt, outcome)
-        elif isinstance(outcome, Bury):
-            script, keys, args = self._bury(attempt, outcome)
-        else:
-            script, keys, args = self._release(attempt, outcome)
+        script, keys, args = self._transitions.of(attempt, outcome)
 
         async def send() -> None:
             if await self._scripts.run(script, keys, args):
@@ -157,97 +128,6 @@ class Finisher:
                 self._refused(attempt)
 
         await self._until_answered(send, [attempt])
-
-    def _fence(self, attempt: Attempt) -> list[Any]:
-        lane = attempt.lane
-        return [lane.group, self._worker, attempt.entry_id, attempt.deliveries, int(lane.owned)]
-
-    def _park(self, attempt: Attempt, outcome: Park) -> tuple[Script, list[str], list[Any]]:
-        keys = self._queue.keys
-        entry = self._next_entry(attempt, outcome.error, spared=0)
-        lane = _own_lane(attempt)
-        delay_ms = int(outcome.delay * 1000)
-        if entry.meta is not None and entry.meta.expires_ms:
-            entry.meta.expires_ms = max(1, entry.meta.expires_ms - delay_ms)
-        queued = scheduled = None
-        if self._queue.keeps_records:
-            about = {"attempts": attempt.number, "worker": self._worker, "error": outcome.error}
-            queued = Record(TaskState.QUEUED, entry.task, **about)  # type: ignore[arg-type]
-            scheduled = Record(TaskState.SCHEDULED, entry.task, **about)  # type: ignore[arg-type]
-        args = [
-            *self._fence(attempt),
-            entry.id,
-            delay_ms,
-            parked_json(entry, lane, queued),
-            encode_record(scheduled) if scheduled is not None else b"",
-        ]
-        names = [attempt.lane.stream, keys.record(entry.id), keys.scheduled, keys.parked]
-        return RETRY, names, args
-
-    def _bury(self, attempt: Attempt, outcome: Bury) -> tuple[Script, list[str], list[Any]]:
-        keys = self._queue.keys
-        record = Record(
-            TaskState.DEAD,
-            attempt.entry.task if attempt.entry is not None else "",
-            attempts=attempt.number,
-            worker=self._worker,
-            started_at=attempt.started_at,
-            finished_at=time.time(),
-            error=outcome.error,
-        )
-        letter: list[Any] = [
-            "id",
-            attempt.task_id,
-            "attempts",
-            attempt.number,
-            "lane",
-            attempt.lane.name,
-            "errors",
-            encode([*_errors(attempt), outcome.error][-_ERRORS_KEPT:]),
-        ]
-        for name, value in zip(attempt.fields[::2], attempt.fields[1::2], strict=False):
-            letter += (b"entry." + name, value)
-        args = [*self._fence(attempt), encode_record(record), *letter]
-        logger.warning(
-            "task %s is dead after %d attempts: %s: %s",
-            attempt.task_id,
-            attempt.number,
-            outcome.error.type,
-            outcome.error.message,
-        )
-        return BURY, [attempt.lane.stream, keys.record(attempt.task_id), keys.dead], args
-
-    def _release(self, attempt: Attempt, outcome: Release) -> tuple[Script, list[str], list[Any]]:
-        entry = self._next_entry(attempt, None, spared=1, started=outcome.started)
-        lane = _own_lane(attempt)
-        stream = self._queue.lane_of(lane)
-        record = b""
-        if self._queue.keeps_records:
-            attempts = attempt.number if outcome.started else attempt.number - 1
-            waiting = Record(TaskState.QUEUED, entry.task, f"{lane.value}:*", attempts)
-            record = encode_record(waiting)
-        args = [*self._fence(attempt), record, *entry.fields()]
-        return RELEASE, [attempt.lane.stream, stream, self._queue.keys.record(entry.id)], args
-
-    def _next_entry(
-        self, attempt: Attempt, error: ErrorInfo | None, *, spared: int, started: bool = True
-    ) -> Entry:
-        """The entry under which the task waits again; it remembers its attempts."""
-        entry = attempt.entry
-        assert entry is not None
-        old = entry.meta or Meta()
-        if not started:
-            # This delivery never happened for the task.
-            meta = msgspec.structs.replace(old, attempts=attempt.number - 1)
-        else:
-            errors = [*_errors(attempt), *([error] if error is not None else [])]
-            meta = msgspec.structs.replace(
-                old,
-                attempts=attempt.number,
-                spared=old.spared + spared,
-                errors=errors[-_ERRORS_KEPT:],
-            )
-        return Entry(entry.task, entry.id, entry.args, None if meta == Meta() else meta)
 
     async def _until_answered(
         self, send: Callable[[], Awaitable[Any]], attempts: Sequence[Attempt]
@@ -264,8 +144,7 @@ class Finisher:
                 break
             except ServerRefused:
                 logger.exception(
-                    "the server refused the outcome of %s; the tasks come back after their"
-                    " lease",
+                    "the server refused the outcome of %s; the tasks come back after their lease",
                     ", ".join(a.task_id for a in attempts[:5]),
                 )
                 break
@@ -287,14 +166,3 @@ class Finisher:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self._held.attempts.discard(attempt)
         self._slots.settle()
-
-
-def _own_lane(attempt: Attempt) -> Priority:
-    """The lane that a task goes back to; one from an adopted stream goes to ours."""
-    name = attempt.lane.name
-    return Priority.NORMAL if name == "stream" else Priority(name)
-
-
-def _errors(attempt: Attempt) -> list[ErrorInfo]:
-    meta = attempt.entry.meta if attempt.entry is not None else None
-    return list(meta.errors) if meta is not None else []

@@ -13,8 +13,8 @@ from typing import Any
 
 from castwork.redis.address import Address
 from castwork.redis.renewal import RenewalConnection
-from castwork.tasks.attempt import LOST, Attempt, Held
-from castwork.tasks.queue import Queue
+from castwork.tasks.attempt import LOST, Attempt
+from castwork.tasks.serving import Held, Serving
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class LeaseKeeper:
     `on_stuck` is called, for the process to be replaced.
 
     Args:
-        held: the attempts per queue.
+        servings: the queues that are served, and their attempts.
         lease: seconds.
         on_stuck: called on the thread, once.
     """
@@ -37,13 +37,13 @@ class LeaseKeeper:
         self,
         address: Address,
         worker: str,
-        held: list[tuple[Queue, Held]],
+        servings: list[Serving],
         *,
         lease: float,
         on_stuck: Callable[[str], None] | None = None,
     ) -> None:
         self._worker = worker
-        self._held = held
+        self._servings = servings
         self._lease = lease
         self._on_stuck = on_stuck
         self._connection = RenewalConnection(address, timeout=lease / 3)
@@ -84,7 +84,8 @@ class LeaseKeeper:
         """Renew all leases once, and return how many were lost."""
         lost_count = 0
         now = self._loop.time()
-        for queue, held in self._held:
+        for serving in self._servings:
+            queue, held = serving.queue, serving.held
             attempts = [
                 a for a in list(held.attempts) if not (a.deadline and now > a.deadline + 1.0)
             ]
@@ -119,7 +120,7 @@ class LeaseKeeper:
             logger.warning(
                 "the event loop has been blocked for %.1f s by %s", blocked, self._culprit()
             )
-        deadlines = [a.deadline for _, held in self._held for a in list(held.attempts)]
+        deadlines = [a.deadline for s in self._servings for a in list(s.held.attempts)]
         overdue = [d for d in deadlines if d and self._loop.time() > d + self._lease]
         if overdue and blocked > self._lease and self._on_stuck is not None:
             on_stuck, self._on_stuck = self._on_stuck, None
@@ -130,8 +131,8 @@ class LeaseKeeper:
         frame = sys._current_frames().get(self._loop_thread)
         place = "".join(traceback.format_stack(frame, limit=3)).strip() if frame else "?"
         task = asyncio.current_task(self._loop)
-        for _, held in self._held:
-            for attempt in list(held.attempts):
+        for serving in self._servings:
+            for attempt in list(serving.held.attempts):
                 if attempt.runner is task and attempt.entry is not None:
                     return f"task {attempt.task_id} ({attempt.entry.task}):\n{place}"
         return place

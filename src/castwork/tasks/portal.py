@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from castwork.model.settings import EnqueueOptions, LinkSettings, Limits
+from castwork.model.settings import EnqueueOptions, Limits, LinkSettings
 from castwork.redis.connections import Connections
 from castwork.tasks.producer import Producer
 from castwork.tasks.queue import Queue

@@ -33,9 +33,7 @@ class Producer:
         self._connections = connections
         self._limits = limits
 
-    async def enqueue(
-        self, queue: Queue, task: str, args: bytes, options: EnqueueOptions
-    ) -> str:
+    async def enqueue(self, queue: Queue, task: str, args: bytes, options: EnqueueOptions) -> str:
         """Enqueue one task and return its id.
 
         Raises:

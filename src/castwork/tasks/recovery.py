@@ -11,8 +11,7 @@ from castwork.model.errors import ConnectionFailed, ServerRefused
 from castwork.redis.replies import NoGroup
 from castwork.redis.scripts import RECOVER, RETIRE, Scripts
 from castwork.tasks.attempt import Attempt
-from castwork.tasks.queue import Queue
-from castwork.tasks.slots import Slots
+from castwork.tasks.serving import Serving
 
 logger = logging.getLogger(__name__)
 
@@ -39,21 +38,19 @@ class Recovery:
 
     def __init__(
         self,
-        queue: Queue,
-        consumer: str,
+        serving: Serving,
         scripts: Scripts,
-        slots: Slots,
         *,
         lease: float,
         start: Callable[[Attempt, int], None],
     ) -> None:
-        self._queue = queue
-        self._consumer = consumer
+        self._queue = serving.queue
+        self._consumer = serving.worker
+        self._slots = serving.slots
         self._scripts = scripts
-        self._slots = slots
         self._lease = lease
         self._start = start
-        self._cursors = ["0-0"] * len(queue.lanes)
+        self._cursors = ["0-0"] * len(serving.queue.lanes)
         self._passes = 0
 
     async def run(self) -> None:

@@ -24,9 +24,8 @@ from castwork.model.settings import Limits
 from castwork.model.signature import Kind
 from castwork.model.states import TaskState
 from castwork.redis.link import Link
-from castwork.tasks.attempt import CANCEL, LOST, TIMEOUT, Attempt, Held, set_current
+from castwork.tasks.attempt import CANCEL, LOST, TIMEOUT, Attempt, set_current
 from castwork.tasks.emitter import Emitter
-from castwork.tasks.function import TaskFunction
 from castwork.tasks.outcome import (
     Bury,
     Drop,
@@ -37,9 +36,8 @@ from castwork.tasks.outcome import (
     after_failure,
     describe,
 )
-from castwork.tasks.queue import Queue
 from castwork.tasks.registry import Registry
-from castwork.tasks.slots import Slots
+from castwork.tasks.serving import Serving
 
 logger = logging.getLogger(__name__)
 
@@ -58,24 +56,21 @@ class Runner:
 
     def __init__(
         self,
-        queue: Queue,
-        worker: str,
+        serving: Serving,
         registry: Registry,
         link: Link,
-        slots: Slots,
-        held: Held,
         limits: Limits,
         *,
         threads: ThreadPoolExecutor,
         settle: Callable[[Attempt, Outcome], None],
         launched: Callable[[], None],
     ) -> None:
-        self._queue = queue
-        self._worker = worker
+        self._queue = serving.queue
+        self._worker = serving.worker
+        self._slots = serving.slots
+        self._held = serving.held
         self._registry = registry
         self._link = link
-        self._slots = slots
-        self._held = held
         self._limits = limits
         self._threads = threads
         self._settle = settle

@@ -48,9 +48,7 @@ class Scheduler:
         if ids:
             records = [keys.record(task_id.decode()) for task_id in ids]
             streams = keys.lanes.values()
-            await self._scripts.run(
-                PROMOTE, [keys.scheduled, keys.parked, *streams, *records], ids
-            )
+            await self._scripts.run(PROMOTE, [keys.scheduled, keys.parked, *streams, *records], ids)
         if len(ids) == _COUNT:
             return 0.0
         interval = self._interval * random.uniform(0.8, 1.2)

@@ -170,7 +170,13 @@ class Task(Generic[R]):
         reply = await self._connections.scripts.run(
             CANCEL,
             [self._record_key, keys.scheduled, keys.parked, *keys.lanes.values()],
-            [self.id, encode_record(cancelled), _CANCELLED_TTL * 1000, keys.control, self._queue.group],
+            [
+                self.id,
+                encode_record(cancelled),
+                _CANCELLED_TTL * 1000,
+                keys.control,
+                self._queue.group,
+            ],
         )
         state = bytes(reply).decode()
         return "running" if state == "unknown" else state

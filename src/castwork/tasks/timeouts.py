@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from castwork.tasks.attempt import TIMEOUT, Held
+from castwork.tasks.attempt import TIMEOUT
+from castwork.tasks.serving import Held
 
 #: Seconds between looks, and so how late a timeout may come.
 _INTERVAL = 0.2

@@ -84,7 +84,7 @@ class Worker:
         lease = LeaseKeeper(
             self._connections.address,
             self.id,
-            [(c.queue, c.held) for c in consumers],
+            [c.serving for c in consumers],
             lease=self._settings.lease,
             on_stuck=self._on_stuck,
         )
@@ -104,7 +104,7 @@ class Worker:
                     await consumer.fetcher.create_groups()
                 await heartbeat.beat()
                 side = [roles.create_task(heartbeat.run())]
-                side.append(roles.create_task(Timeouts([c.held for c in consumers]).run()))
+                side.append(roles.create_task(Timeouts([c.serving.held for c in consumers]).run()))
                 for consumer in consumers:
                     roles.create_task(consumer.fetcher.run())
                     side.append(roles.create_task(consumer.recovery.run()))
@@ -148,7 +148,7 @@ class Worker:
         running = [
             RunningTask(a.task_id, a.entry.task, a.number, a.started_at)
             for consumer in self._consumers
-            for a in consumer.held.attempts
+            for a in consumer.serving.held.attempts
             if a.entry is not None and a.launched_at and not a.finished
         ]
         processed: dict[str, int] = {}
@@ -161,8 +161,8 @@ class Worker:
             pid,
             self._started_at,
             [q.name for q in self._queues],
-            sum(c.slots.capacity for c in self._consumers),
-            sum(c.slots.running for c in self._consumers),
+            sum(c.serving.slots.capacity for c in self._consumers),
+            sum(c.serving.slots.running for c in self._consumers),
             running[:100],
             processed,
         )
@@ -193,7 +193,7 @@ class Worker:
         for consumer in consumers:
             await consumer.fetcher.stop(self._connections.commands)
             consumer.runner.release_waiting()
-        running = [a for c in consumers for a in c.held.attempts if a.runner is not None]
+        running = [a for c in consumers for a in c.serving.held.attempts if a.runner is not None]
         tasks = [a.runner for a in running if a.runner is not None]
         if tasks:
             logger.info("%d tasks get %.0f s to finish", len(tasks), self._settings.grace)
