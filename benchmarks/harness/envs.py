@@ -61,7 +61,8 @@ def environment(peer: Peer) -> Path:
         install, cwd=requirements.parent, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UnavailableError(f"cannot install: {last}"[:300])
+        said = done.stderr.strip().splitlines() or ["no message"]
+        errors = [line for line in said if "error" in line.lower()]
+        raise UnavailableError(f"cannot install: {(errors or said)[-1].strip()}"[:300])
     stamp.write_text(digest)
     return python

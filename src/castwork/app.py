@@ -352,10 +352,8 @@ class App:
         name = queue_of(task_id)
         if name in self._queues:
             return Task(task_id, self._queues[name], self._connections, decode_any)
-        for function in self._registry:
-            lane = function.queue.adopted
-            if lane is not None and _fits(task_id, function.queue):
-                return Task(task_id, function.queue, self._connections, decode_any)
+        for function in self._registry.adopting_for(task_id):
+            return Task(task_id, function.queue, self._connections, decode_any)
         raise TaskNotFound(f"no task {task_id}: its id names no queue of this app")
 
     async def queues(self) -> list[QueueInfo]:
@@ -378,9 +376,3 @@ class App:
         """The dead letters of each queue, group subscriptions included."""
         self._declare_groups()
         return [DeadLetters(self._connections, queue) for queue in self._registry.queues()]
-
-
-def _fits(task_id: str, queue: Queue) -> bool:
-    """Whether a task id can be of an adopted stream: an entry id, or one made by enqueue."""
-    ms, _, sequence = task_id.partition("-")
-    return (ms.isdigit() and sequence.isdigit()) or queue_of(task_id) == queue.name

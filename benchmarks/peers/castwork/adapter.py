@@ -50,3 +50,11 @@ def gateway_command(port: str) -> list[str]:
 
 def embedded_command() -> list[str]:
     return [sys.executable, "embedded.py"]
+
+
+def worker_command(concurrency: int, processes: int) -> list[str]:
+    return [sys.executable, "adapter.py"]
+
+
+if __name__ == "__main__":
+    bodies.run(app.worker(concurrency=bodies.CONCURRENCY).run())

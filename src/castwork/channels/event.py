@@ -9,6 +9,7 @@ import msgspec
 
 from castwork.model.codec import encode_value, load_foreign
 from castwork.model.errors import DefinitionError, InvalidArguments, PayloadTooLarge
+from castwork.model.signature import field_of
 
 E = TypeVar("E")
 
@@ -81,12 +82,12 @@ class EventCodec(Generic[E]):
         """Decode an event.
 
         Raises:
-            InvalidArguments: it is not of the channel's type.
+            InvalidArguments: it is not of the channel's type; `field` names the culprit.
         """
         try:
             return self._decode(raw)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise InvalidArguments(f"channel {self._channel!r}: {error}") from error
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise self._invalid(error) from error
 
     def convert(self, value: Any) -> E:
         """Check plain values, as they come over HTTP.
@@ -97,6 +98,8 @@ class EventCodec(Generic[E]):
         try:
             return msgspec.convert(value, self.kind, dec_hook=load_foreign)
         except (msgspec.ValidationError, ValueError) as error:
-            text = str(error)
-            field = text.rpartition("`$.")[2].rstrip("`") if "`$." in text else ""
-            raise InvalidArguments(f"channel {self._channel!r}: {text}", field=field) from error
+            raise self._invalid(error) from error
+
+    def _invalid(self, error: Exception) -> InvalidArguments:
+        text = str(error)
+        return InvalidArguments(f"channel {self._channel!r}: {text}", field=field_of(text))

@@ -129,14 +129,14 @@ class HistoryFollower:
             self._news.clear()
             if self._behind:
                 self._behind = False
-                async for event in self._catch_up():
+                async for event in self.catch_up():
                     yield event
             while self._live:
                 event_id, previous, raw = _parse_live(self._live.popleft())
                 if _position(event_id) <= _position(self.last):
                     continue
                 if previous != self.last:
-                    async for missed in self._catch_up():
+                    async for missed in self.catch_up():
                         yield missed
                     if _position(event_id) <= _position(self.last):
                         continue
@@ -149,7 +149,7 @@ class HistoryFollower:
         )
         return page[0][0].decode() if page else "0-0"
 
-    async def _catch_up(self) -> AsyncIterator[Raw | Resync]:
+    async def catch_up(self) -> AsyncIterator[Raw | Resync]:
         """Yield what the history holds behind the last event; a `Resync` first if that is torn.
 
         Each entry names its predecessor, so one that does not name our last event tells that

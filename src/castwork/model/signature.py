@@ -90,8 +90,8 @@ class Signature:
         try:
             return self._decode(raw)
         except msgspec.ValidationError as error:
-            raise InvalidArguments(str(error), field=_field_of(str(error))) from error
-        except (msgspec.DecodeError, ValueError) as error:
+            raise InvalidArguments(str(error), field=field_of(str(error))) from error
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise InvalidArguments(f"the arguments are not JSON: {error}") from error
 
     def decode_text(self, raw: bytes) -> msgspec.Struct:
@@ -126,7 +126,7 @@ class Signature:
         try:
             return msgspec.convert(named, self.struct, strict=strict, dec_hook=load_foreign)
         except (msgspec.ValidationError, ValueError) as error:
-            raise InvalidArguments(str(error), field=_field_of(str(error))) from error
+            raise InvalidArguments(str(error), field=field_of(str(error))) from error
 
     def call(self, function: Callable[..., Any], arguments: msgspec.Struct) -> Any:
         """Call the function with decoded arguments."""
@@ -199,8 +199,8 @@ def _frozen_default(default: Any) -> Any:
     return default
 
 
-def _field_of(message: str) -> str:
-    """Find the argument that msgspec's message is about (`... - at `$.prompt``)."""
+def field_of(message: str) -> str:
+    """Find the argument or field that msgspec's message is about (`... - at `$.prompt``)."""
     if "`$." in message:
         return message.rpartition("`$.")[2].rstrip("`").split(".")[0].split("[")[0]
     if "field `" in message:

@@ -2,67 +2,83 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+import hiredis
 
 from castwork.redis.address import Address
+from castwork.redis.replies import NoScript, error_of
 from castwork.redis.scripts import RENEW
+
+_PENDING = object()
 
 
 class RenewalConnection:
-    """Runs the renew script from a thread. It connects when needed, and retries nothing itself.
+    """Runs the renew script from a thread, where the event loop cannot hold it up.
+
+    It connects when needed and repeats nothing: after an error the next call connects anew.
 
     Args:
-        timeout: seconds for connecting and for a reply.
+        timeout: seconds for connecting, and for each reply.
     """
 
     def __init__(self, address: Address, *, timeout: float) -> None:
-        options: dict[str, Any] = {
-            "db": address.database,
-            "username": address.username,
-            "password": address.password,
-            "socket_timeout": timeout,
-            "client_name": "castwork-lease",
-            "retry": Retry(NoBackoff(), 0),
-        }
-        if address.path:
-            options["unix_socket_path"] = address.path
-            pool = redis.ConnectionPool(
-                connection_class=redis.UnixDomainSocketConnection,
-                path=options.pop("unix_socket_path"),
-                **options,
-            )
-        else:
-            options.update(host=address.host, port=address.port, socket_connect_timeout=timeout)
-            kind: Any = redis.Connection
-            if address.tls is not None:
-                kind = _tls_connection(address)
-            pool = redis.ConnectionPool(connection_class=kind, **options)
-        self._redis = redis.Redis(connection_pool=pool)
+        self._address = address
+        self._timeout = timeout
+        self._socket: socket.socket | None = None
+        self._reader = hiredis.Reader()
 
     def renew(self, streams: list[str], args: list[Any]) -> list[int]:
-        """Run the renew script; return the positions (from 1) of lost leases."""
+        """Run the renew script; return the positions (from 1) of lost leases.
+
+        Raises:
+            OSError: no connection, or no reply in time.
+            CastworkError: the server refused.
+        """
         try:
-            reply = self._redis.evalsha(RENEW.sha, len(streams), *streams, *args)
-        except redis.exceptions.NoScriptError:
-            reply = self._redis.eval(RENEW.source, len(streams), *streams, *args)
+            if self._socket is None:
+                self._connect()
+            try:
+                reply = self._call("EVALSHA", RENEW.sha, len(streams), *streams, *args)
+            except NoScript:
+                reply = self._call("EVAL", RENEW.source, len(streams), *streams, *args)
+        except BaseException:
+            self.close()
+            raise
         return list(reply)
 
     def close(self) -> None:
         """Close the socket."""
-        self._redis.connection_pool.disconnect()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
+    def _connect(self) -> None:
+        address = self._address
+        if address.path:
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.settimeout(self._timeout)
+            self._socket.connect(address.path)
+        else:
+            self._socket = socket.create_connection((address.host, address.port), self._timeout)
+        if address.tls is not None:
+            self._socket = address.tls.wrap_socket(self._socket, server_hostname=address.host)
+        self._reader = hiredis.Reader(replyError=error_of, notEnoughData=_PENDING)
+        if address.password is not None:
+            self._call("AUTH", address.username or "default", address.password)
+        self._call("CLIENT", "SETNAME", "castwork-lease")
+        if address.database:
+            self._call("SELECT", address.database)
 
-def _tls_connection(address: Address) -> type[redis.Connection]:
-    """A connection class that wraps its socket with the address's TLS context."""
-    context: Any = address.tls
-
-    class TLSConnection(redis.Connection):
-        def _connect(self) -> Any:
-            plain = super()._connect()  # type: ignore[no-untyped-call]
-            return context.wrap_socket(plain, server_hostname=address.host)
-
-    return TLSConnection
+    def _call(self, *command: Any) -> Any:
+        assert self._socket is not None
+        self._socket.sendall(hiredis.pack_command(command))
+        while (reply := self._reader.gets()) is _PENDING:
+            received = self._socket.recv(65536)
+            if not received:
+                raise ConnectionResetError(f"{self._address} closed the connection")
+            self._reader.feed(received)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply

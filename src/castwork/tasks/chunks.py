@@ -120,11 +120,11 @@ class OutputReader:
         if not self._connections.is_open:
             await self._connections.open()
         pushes = self._connections.pushes
-        await asyncio.gather(
-            pushes.add(self._output_key, self._output),
-            pushes.add(self._record_key, self._state),
-        )
         try:
+            await asyncio.gather(
+                pushes.add(self._output_key, self._output),
+                pushes.add(self._record_key, self._state),
+            )
             record = await self._read_record()
             while record is None or not record.state.is_final:
                 if record is not None:

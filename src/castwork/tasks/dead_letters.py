@@ -45,6 +45,11 @@ class DeadLetters:
         self._connections = connections
         self._queue = queue
 
+    @property
+    def queue(self) -> str:
+        """Name of the queue."""
+        return self._queue.name
+
     async def count(self) -> int:
         """How many there are."""
         return int(await self._connections.commands.call("XLEN", self._queue.keys.dead))

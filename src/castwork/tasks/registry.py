@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from castwork.model.errors import DefinitionError, UnknownTask
+from castwork.model.ids import queue_of
 from castwork.tasks.function import TaskFunction
 from castwork.tasks.queue import Queue
 
@@ -51,6 +52,20 @@ class Registry:
     def adopting(self, queue: Queue) -> TaskFunction[Any, Any]:
         """The function that adopts a queue's stream."""
         return self._adopting[queue.keys.prefix]
+
+    def adopting_for(self, task_id: str) -> list[TaskFunction[Any, Any]]:
+        """The functions whose adopted stream a task may be of.
+
+        The id is an entry's, which names no stream, or was made by `enqueue`.
+        """
+        ms, _, sequence = task_id.partition("-")
+        is_entry = ms.isdigit() and sequence.isdigit()
+        return [
+            function
+            for function in self._adopting.values()
+            if function.queue.keeps_records
+            and (is_entry or queue_of(task_id) == function.queue.name)
+        ]
 
     def __iter__(self) -> Iterator[TaskFunction[Any, Any]]:
         return iter(self._functions.values())

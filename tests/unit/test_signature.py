@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from castwork.model.errors import DefinitionError, InvalidArguments
+from castwork.model.signature import Kind, Signature
+
+
+@dataclass
+class Point:
+    x: int
+    y: int
+
+
+class Order(BaseModel):
+    number: int
+    note: str = ""
+
+
+async def infer(prompt: str, model: str = "small", *, count: int = 1) -> str:
+    return f"{prompt} {model} {count}"
+
+
+def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+    signature = Signature(function)
+    raw = signature.encode(args, kwargs)
+    return signature.call(lambda *a, **k: (a, k), signature.decode(raw))
+
+
+def test_arguments_travel_by_name() -> None:
+    assert Signature(infer).encode(("hi",), {"count": 3}) == b'{"prompt":"hi","count":3}'
+
+
+def test_defaults_are_the_workers() -> None:
+    assert call(infer, "hi", count=3) == (("hi", "small"), {"count": 3})
+
+
+@given(prompt=st.text(), model=st.text(), count=st.integers(-(2**60), 2**60))
+def test_any_text_and_number_arrives_as_it_was(prompt: str, model: str, count: int) -> None:
+    arrived = call(infer, prompt, model=model, count=count)
+
+    assert arrived == ((prompt, model), {"count": count})
+
+
+def test_rich_types_arrive_as_themselves() -> None:
+    def work(point: Point, at: datetime, order: Order, tags: set[str]) -> None: ...
+
+    sent = (Point(1, 2), datetime(2026, 1, 2), Order(number=3), {"a"})
+
+    assert call(work, *sent) == (sent, {})
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "culprit"),
+    [
+        ((), {}, "prompt"),
+        (("a", "b", "c"), {}, "too many"),
+        (("a",), {"mode": "x"}, "mode"),
+    ],
+)
+def test_a_call_that_does_not_fit_is_refused(
+    args: tuple[Any, ...], kwargs: dict[str, Any], culprit: str
+) -> None:
+    with pytest.raises(InvalidArguments, match=culprit):
+        Signature(infer).encode(args, kwargs)
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        (b'{"prompt": 3}', "prompt"),
+        (b"{}", "prompt"),
+        (b'{"prompt": "a", "count": "x"}', "count"),
+        (b'{"prompt": "a", "mode": 1}', "mode"),
+        (b"[]", ""),
+        (b"not json", ""),
+        (b"\xff\xfe", ""),
+    ],
+)
+def test_arguments_that_do_not_decode_name_the_field(raw: bytes, field: str) -> None:
+    with pytest.raises(InvalidArguments) as caught:
+        Signature(infer).decode(raw)
+
+    assert caught.value.field == field
+
+
+def test_text_of_a_foreign_producer_is_converted() -> None:
+    def work(prompt: str, count: int, ratio: float, on: bool, tags: list[str]) -> None: ...
+
+    signature = Signature(work)
+    raw = (
+        b'{"prompt": "[1]", "count": "3", "ratio": "0.5", "on": "true",'
+        b' "tags": "[\\"a\\"]", "user_id": "u1"}'
+    )
+
+    assert signature.call(lambda *a: a, signature.decode_text(raw)) == (
+        "[1]",
+        3,
+        0.5,
+        True,
+        ["a"],
+    )
+
+
+def test_foreign_text_that_does_not_fit_names_the_field() -> None:
+    def work(count: int) -> None: ...
+
+    with pytest.raises(InvalidArguments) as caught:
+        Signature(work).decode_text(b'{"count": "many"}')
+
+    assert caught.value.field == "count"
+
+
+def test_a_mutable_default_is_not_shared() -> None:
+    def work(tags: list[str] = []) -> None: ...  # noqa: B006 - what users write
+
+    signature = Signature(work)
+    first = signature.decode(b"{}")
+    first.tags.append("x")  # type: ignore[attr-defined]
+
+    assert signature.decode(b"{}").tags == []  # type: ignore[attr-defined]
+
+
+def test_kinds_follow_the_function() -> None:
+    async def chat(prompt: str) -> AsyncIterator[str]:
+        yield prompt
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    def plain() -> bytes: ...
+
+    assert Signature(chat).kind is Kind.GENERATOR
+    assert Signature(chat).joins_text
+    assert Signature(chat).result_type() is str
+    assert not Signature(numbers).joins_text
+    assert Signature(numbers).result_type() == list[int]
+    assert Signature(infer).kind is Kind.COROUTINE
+    assert Signature(plain).kind is Kind.THREAD
+
+
+def test_signatures_that_cannot_be_checked_are_refused() -> None:
+    def variadic(*args: int) -> None: ...
+
+    def generator() -> Any:
+        yield 1
+
+    def unknown(x: Missing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    for function in (variadic, generator, unknown):
+        with pytest.raises(DefinitionError, match=function.__name__):
+            Signature(function)
