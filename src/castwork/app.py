@@ -321,9 +321,14 @@ class App:
 
     # -- finding ------------------------------------------------------------------------
 
+    @property
+    def url(self) -> str:
+        """The URL as configured, `embedded://` included: nothing is started or resolved."""
+        return os.environ.get(URL_VARIABLE) or self._url
+
     def find_url(self) -> str:
         """The server's URL; starts the embedded server when there is none yet. Blocks."""
-        url = os.environ.get(URL_VARIABLE) or self._url
+        url = self.url
         if not url.startswith("embedded://"):
             return url
         with self._lock:

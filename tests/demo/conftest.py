@@ -1,141 +1,17 @@
-"""The demo as it runs for people: a server, a gateway and workers, each a process of its own."""
+"""One running demo for all tests of this folder: starting it takes seconds."""
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack
 
-import httpx
 import pytest
+from tests.demo.backend import Backend
 
 from castwork.embedded import EmbeddedServer
 
-LEASE = 2.0  # seconds: what a killed worker held comes back after about that
 
-WORKER = f"""
-import asyncio, logging, signal
-from castwork.demo import app
-
-async def main():
-    worker = app.worker(concurrency=4, lease={LEASE}, heartbeat=0.5)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
-    async with app:
-        await worker.run()
-
-logging.basicConfig(level="WARNING")
-asyncio.run(main())
-"""
-
-GATEWAY = """
-import sys, uvicorn
-from castwork.demo import api
-uvicorn.run(api, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning",
-            timeout_graceful_shutdown=1)
-"""
-
-
-def eventually(predicate: Callable[[], Any], message: str, seconds: float = 60.0) -> Any:
-    """Polls until the predicate gives something true, and returns that."""
-    deadline = time.monotonic() + seconds
-    while not (found := predicate()):
-        assert time.monotonic() < deadline, message
-        time.sleep(0.05)
-    return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Backend:
-    """The processes of one demo, and a client of its gateway."""
-
-    def __init__(self, server_url: str, stack: ExitStack) -> None:
-        self._environment = os.environ | {
-            "CASTWORK_URL": server_url,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        }
-        self._stack = stack
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self.http = stack.enter_context(httpx.Client(base_url=self.url, timeout=60))
-        self.gateway = self._start(GATEWAY, str(port))
-        self.workers: list[subprocess.Popen[bytes]] = []
-        eventually(self._answers, "the gateway did not start")
-
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        """Starts a worker process, and waits until it serves."""
-        worker = self._start(WORKER)
-        self.workers.append(worker)
-        eventually(lambda: worker.pid in self.worker_pids(), "the worker did not start")
-        return worker
-
-    def worker_pids(self) -> set[int]:
-        """The live workers' process ids, as the gateway tells them."""
-        workers = self.http.get("/workers").raise_for_status().json()
-        return {worker["pid"] for worker in workers if not worker["lost"]}
-
-    def ask(self, prompt: str, **more: str) -> str:
-        """Queues a prompt and returns the task id."""
-        reply = self.http.post("/api/inference", json={"prompt": prompt, **more})
-        assert reply.status_code == 202, reply.text
-        assert reply.json()["status"] == "queued"
-        return str(reply.json()["task_id"])
-
-    def upload(self, name: str, content: bytes) -> httpx.Response:
-        return self.http.post("/api/process-document", files={"file": (name, content)})
-
-    def status(self, task_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.http.get(f"/tasks/{task_id}").raise_for_status().json()
-        return found
-
-    def outcome(self, task_id: str) -> dict[str, Any]:
-        """Waits for the end of a task and returns its record."""
-        final = ("succeeded", "failed", "cancelled", "expired", "dead")
-
-        def ended() -> dict[str, Any] | None:
-            status = self.status(task_id)
-            return status if status["status"] in final else None
-
-        found: dict[str, Any] = eventually(ended, f"{task_id} did not end")
-        return found
-
-    def sampling(self, **values: float) -> dict[str, Any]:
-        reply = self.http.put("/api/settings", json=values)
-        assert reply.status_code == 200, reply.text
-        found: dict[str, Any] = reply.json()
-        return found
-
-    def _answers(self) -> bool:
-        assert self.gateway.poll() is None, "the gateway ended at its start"
-        with suppress(httpx.TransportError):
-            return self.http.get("/workers").is_success
-        return False
-
-    def _start(self, code: str, *arguments: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-c", code, *arguments], env=self._environment)
-        self._stack.callback(_end, process)
-        return process
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def backend() -> Iterator[Backend]:
     """A gateway and two workers on a server of their own."""
     with ExitStack() as stack:

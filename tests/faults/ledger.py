@@ -78,5 +78,9 @@ class Ledger:
         assert len(set(ids)) == len(ids), "two tasks have the same id"
         assert self.states(ids) == Counter(states)
         assert len(ids) == sum(states.values())
-        assert (self.entries(), self.pending(), self.scheduled()) == (0, 0, 0)
+        self.assert_nothing_waits()
         assert len(self.dead()) == states.get("dead", 0)
+
+    def assert_nothing_waits(self) -> None:
+        """Nothing is left in a stream, in a pending list or in the schedule."""
+        assert (self.entries(), self.pending(), self.scheduled()) == (0, 0, 0)

@@ -12,6 +12,9 @@ _GREETING = 2
 
 _AGGREGATES = {b"*": 1, b"~": 1, b">": 1, b"%": 2, b"|": 2}
 
+#: The two ends of one connection: towards the client, towards the server.
+Pair = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+
 
 def end_of_reply(data: bytes, start: int = 0) -> int:
     """Where the RESP reply that begins at `start` ends, 0 if it is not complete."""
@@ -35,7 +38,6 @@ class Proxy:
 
     Attributes:
         drop_every: swallow each nth reply and cut its connection; 0 for none.
-        hole: forward nothing in either direction, and say nothing about it.
         closed: cut new connections at once.
         delay: seconds by which replies come later.
         dropped: replies swallowed so far.
@@ -43,11 +45,11 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         self._upstream = urlsplit(url)
-        self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._pairs: set[Pair] = set()
         self._pumps: set[asyncio.Task[None]] = set()
         self._replies = 0
         self.drop_every = 0
-        self.hole = False
+        self._silenced: set[Pair] = set()
         self.closed = False
         self.delay = 0.0
         self.dropped = 0
@@ -63,6 +65,11 @@ class Proxy:
         for pair in pairs:
             _abort(*pair)
         return len(pairs)
+
+    def silence(self) -> int:
+        """Make a black hole of every connection there is; new ones work."""
+        self._silenced |= self._pairs
+        return len(self._pairs)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Proxy]:
@@ -92,33 +99,36 @@ class Proxy:
             return
         pair = (writer, far_writer)
         self._pairs.add(pair)
-        for pump in (self._forward(reader, far_writer), self._answer(far_reader, writer)):
+        for pump in (self._forward(pair, reader), self._answer(pair, far_reader)):
             task = asyncio.create_task(pump)
             self._pumps.add(task)
             task.add_done_callback(self._ender(pair))
 
     def _ender(
-        self, pair: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+        self, pair: Pair
     ) -> Callable[[asyncio.Task[None]], None]:
         def end(task: asyncio.Task[None]) -> None:
             self._pumps.discard(task)
             self._pairs.discard(pair)
+            self._silenced.discard(pair)
             _abort(*pair)
             if not task.cancelled():
                 task.exception()
 
         return end
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, pair: Pair, reader: asyncio.StreamReader) -> None:
+        _, writer = pair
         while data := await reader.read(65536):
-            if not self.hole:
+            if pair not in self._silenced:
                 writer.write(data)
                 await writer.drain()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, pair: Pair, reader: asyncio.StreamReader) -> None:
+        writer, _ = pair
         rest, greeting = b"", _GREETING
         while data := await reader.read(65536):
-            if self.hole:
+            if pair in self._silenced:
                 continue
             if self.delay:
                 await asyncio.sleep(self.delay)

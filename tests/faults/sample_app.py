@@ -204,9 +204,12 @@ async def main() -> None:
             await stop.wait()
             return
         worker = app.worker(queues, on_stuck=lambda place: notes.add("stuck", place), **options)
-        async with worker:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(worker.run())
+            await worker.started.wait()
             notes.client.sadd(notes.key("ready"), os.getpid())
             await stop.wait()
+            worker.stop()
 
 
 def _end_with_parent() -> None:

@@ -231,6 +231,7 @@ class TaskLife(RuleBasedStateMachine):
         held = task in self.owner
         record = json.dumps({"state": "cancelled", "by": task})
         keys = [self.keys.record(task), self.keys.scheduled, self.keys.parked, *self.streams]
+        keys.append(self.keys.output(task))
         args = [task, record, 60_000, self.keys.control, GROUP]
         reply = self.twice(scripts.CANCEL, keys, args)
         if task in self.outcomes:

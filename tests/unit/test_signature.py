@@ -32,7 +32,7 @@ async def infer(prompt: str, model: str = "small", *, count: int = 1) -> str:
 def call(function: Any, *args: Any, **kwargs: Any) -> Any:
     signature = Signature(function)
     raw = signature.encode(args, kwargs)
-    return signature.call(lambda *a, **k: (a, k), signature.decode(raw))
+    return signature.caller(lambda *a, **k: (a, k))(signature.decode(raw))
 
 
 def test_arguments_travel_by_name() -> None:
@@ -101,7 +101,7 @@ def test_text_of_a_foreign_producer_is_converted() -> None:
         b' "tags": "[\\"a\\"]", "user_id": "u1"}'
     )
 
-    assert signature.call(lambda *a: a, signature.decode_text(raw)) == (
+    assert signature.caller(lambda *a: a)(signature.decode_text(raw)) == (
         "[1]",
         3,
         0.5,

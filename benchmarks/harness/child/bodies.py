@@ -36,6 +36,15 @@ SEEN_FILE = "seen"  # one byte per task number: how often it ran
 logging.disable(logging.INFO)  # several peers log two lines per task by default
 
 
+def payload_of(number: int) -> str:
+    """The argument of task `number`: 200 characters, so that sizes and codecs count."""
+    return f"{number:08d}{'x' * 192}"
+
+
+def number_of(payload: str) -> int:
+    return int(payload[:8])
+
+
 class Tally:
     """Counts the runs of one process."""
 
@@ -70,8 +79,9 @@ class Tally:
             self._begun += 1
             self._write(target)
 
-    def end(self, number: int) -> int:
-        """Counts the end of task `number` and returns the number, which is every body's result."""
+    def end(self, payload: str) -> int:
+        """Counts the end of a task and returns its number, which is every body's result."""
+        number = number_of(payload)
         with self._lock:
             target = self._map or self._open()
             self._executed += 1
@@ -103,28 +113,28 @@ def run(main: Coroutine[Any, Any, Any]) -> None:
         runner.run(main)
 
 
-async def noop(number: int) -> int:
+async def noop(payload: str) -> int:
     _tally.begin()
-    return _tally.end(number)
+    return _tally.end(payload)
 
 
-async def sleep50(number: int) -> int:
+async def sleep50(payload: str) -> int:
     _tally.begin()
     await asyncio.sleep(0.05)
-    return _tally.end(number)
+    return _tally.end(payload)
 
 
-async def burn1ms(number: int) -> int:
+async def burn1ms(payload: str) -> int:
     _tally.begin()
     _burn()
-    return _tally.end(number)
+    return _tally.end(payload)
 
 
-async def hold(number: int) -> int:
+async def hold(payload: str) -> int:
     """Occupies its slot until the worker goes away."""
     _tally.begin()
     await asyncio.sleep(HOLD_SECONDS)
-    return number
+    return number_of(payload)
 
 
 async def stream(number: int) -> AsyncIterator[str]:
@@ -134,21 +144,21 @@ async def stream(number: int) -> AsyncIterator[str]:
     for index in range(number):
         await asyncio.sleep(max(0.0, start + index * 0.02 - time.monotonic()))
         yield f"t={time.monotonic():.6f};"
-    _tally.end(number)
+    _tally.end(payload_of(number))
 
 
-def noop_sync(number: int) -> int:
+def noop_sync(payload: str) -> int:
     _tally.begin()
-    return _tally.end(number)
+    return _tally.end(payload)
 
 
-def sleep50_sync(number: int) -> int:
+def sleep50_sync(payload: str) -> int:
     _tally.begin()
     time.sleep(0.05)
-    return _tally.end(number)
+    return _tally.end(payload)
 
 
-def burn1ms_sync(number: int) -> int:
+def burn1ms_sync(payload: str) -> int:
     _tally.begin()
     _burn()
-    return _tally.end(number)
+    return _tally.end(payload)

@@ -24,8 +24,9 @@ from typing import Any
 if sys.argv[1:2] == ["worker"]:
     os.environ["BENCH_CONCURRENCY"], os.environ["BENCH_KIND"] = sys.argv[2], sys.argv[4]
 
-import adapter
-import bodies
+import adapter  # type: ignore[import-not-found]
+import bodies  # type: ignore[import-not-found]
+from bodies import payload_of
 
 SAMPLE = 50  # results fetched afterwards to see that they are stored
 Request = dict[str, Any]
@@ -53,22 +54,24 @@ class Producer:
 
     async def one(self, kind: str, count: int) -> None:
         for number in self._numbers(count):
-            self._keep(number, await adapter.enqueue_one(kind, number))
+            self._keep(number, await adapter.enqueue_one(kind, payload_of(number)))
 
     async def concurrent(self, kind: str, count: int, coroutines: int = 200) -> None:
         numbers = iter(self._numbers(count))
 
         async def feed() -> None:
             for number in numbers:
-                self._keep(number, await adapter.enqueue_one(kind, number))
+                self._keep(number, await adapter.enqueue_one(kind, payload_of(number)))
 
         await asyncio.gather(*(feed() for _ in range(coroutines)))
 
     async def bulk(self, kind: str, count: int, size: int = 1000) -> None:
         numbers = self._numbers(count)
         for start in range(0, count, size):
-            part = list(numbers[start : start + size])
-            for number, handle in zip(part, await adapter.enqueue_bulk(kind, part), strict=True):
+            part = numbers[start : start + size]
+            payloads = [payload_of(number) for number in part]
+            handles = await adapter.enqueue_bulk(kind, payloads)
+            for number, handle in zip(part, handles, strict=True):
                 self._keep(number, handle)
 
     async def enqueue(self, request: Request) -> dict[str, Any]:
@@ -91,7 +94,7 @@ class Producer:
         samples, deadline = [], time.monotonic() + request["seconds"]
         for number in self._numbers(request["count"]):
             start = time.perf_counter()
-            handle = await adapter.enqueue_one("noop", number)
+            handle = await adapter.enqueue_one("noop", payload_of(number))
             value = await adapter.result(handle, 30)
             samples.append(time.perf_counter() - start)
             if value != number:
@@ -108,7 +111,8 @@ class Producer:
         start, sent = time.monotonic(), 0
         while (elapsed := time.monotonic() - start) < request["seconds"]:
             due = int(elapsed * request["rate"]) - sent
-            await asyncio.gather(*(adapter.enqueue_one("noop", n) for n in self._numbers(due)))
+            payloads = map(payload_of, self._numbers(due))
+            await asyncio.gather(*(adapter.enqueue_one("noop", payload) for payload in payloads))
             sent += due
             await asyncio.sleep(0.01)
         return {"sent": sent, "rate": sent / (time.monotonic() - start)}

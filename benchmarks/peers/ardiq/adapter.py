@@ -21,13 +21,13 @@ async def setup() -> None:
     """The core connects with the first call."""
 
 
-async def enqueue_one(kind: str, number: int) -> Job:
-    return await tasks[kind].enqueue(number)
+async def enqueue_one(kind: str, payload: str) -> Job:
+    return await tasks[kind].enqueue(payload)
 
 
-async def enqueue_bulk(kind: str, numbers: list[int]) -> list[Job]:
+async def enqueue_bulk(kind: str, payloads: list[str]) -> list[Job]:
     task = tasks[kind]
-    return await app.enqueue_many(task.prepare(number) for number in numbers)
+    return await app.enqueue_many(task.prepare(payload) for payload in payloads)
 
 
 async def result(job: Job, seconds: float) -> int:

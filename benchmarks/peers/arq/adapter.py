@@ -21,8 +21,8 @@ settings = RedisSettings.from_dsn(bodies.URL)
 def _task(kind: str):
     body = getattr(bodies, kind)
 
-    async def run(ctx: dict, number: int) -> int:
-        return await body(number)
+    async def run(ctx: dict, payload: str) -> int:
+        return await body(payload)
 
     return func(run, name=kind)
 
@@ -41,8 +41,8 @@ async def setup() -> None:
     pools.append(await create_pool(settings))
 
 
-async def enqueue_one(kind: str, number: int) -> Job:
-    return await pools[0].enqueue_job(kind, number)
+async def enqueue_one(kind: str, payload: str) -> Job:
+    return await pools[0].enqueue_job(kind, payload)
 
 
 async def result(job: Job, seconds: float) -> int:

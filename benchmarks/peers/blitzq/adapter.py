@@ -18,12 +18,12 @@ async def setup() -> None:
     await queue.connect()
 
 
-async def enqueue_one(kind: str, number: int) -> TaskHandle:
-    return await tasks[kind].enqueue(number)
+async def enqueue_one(kind: str, payload: str) -> TaskHandle:
+    return await tasks[kind].enqueue(payload)
 
 
-async def enqueue_bulk(kind: str, numbers: list[int]) -> list[TaskHandle]:
-    return await tasks[kind].enqueue_many((number,) for number in numbers)
+async def enqueue_bulk(kind: str, payloads: list[str]) -> list[TaskHandle]:
+    return await tasks[kind].enqueue_many((payload,) for payload in payloads)
 
 
 async def result(handle: TaskHandle, seconds: float) -> int:

@@ -20,14 +20,14 @@ async def setup() -> None:
     """Connects with the first call."""
 
 
-async def enqueue_one(kind: str, number: int) -> str:
-    return (await queue.add(kind, number)).id
+async def enqueue_one(kind: str, payload: str) -> str:
+    return (await queue.add(kind, payload)).id
 
 
-async def enqueue_bulk(kind: str, numbers: list[int]) -> list[str]:
+async def enqueue_bulk(kind: str, payloads: list[str]) -> list[str]:
     return [
         job.id
-        for job in await queue.addBulk([{"name": kind, "data": number} for number in numbers])
+        for job in await queue.addBulk([{"name": kind, "data": payload} for payload in payloads])
     ]
 
 

@@ -24,12 +24,12 @@ async def setup() -> None:
     await _open.enter_async_context(app)
 
 
-async def enqueue_one(kind: str, number: int) -> Task:
-    return await tasks[kind].enqueue(number)
+async def enqueue_one(kind: str, payload: str) -> Task:
+    return await tasks[kind].enqueue(payload)
 
 
-async def enqueue_bulk(kind: str, numbers: list[int]) -> list[Task]:
-    return await tasks[kind].enqueue_many(numbers)
+async def enqueue_bulk(kind: str, payloads: list[str]) -> list[Task]:
+    return await tasks[kind].enqueue_many(payloads)
 
 
 async def result(task: Task, seconds: float) -> int:
@@ -50,11 +50,3 @@ def gateway_command(port: str) -> list[str]:
 
 def embedded_command() -> list[str]:
     return [sys.executable, "embedded.py"]
-
-
-def worker_command(concurrency: int, processes: int) -> list[str]:
-    return [sys.executable, "adapter.py"]
-
-
-if __name__ == "__main__":
-    bodies.run(app.worker(concurrency=bodies.CONCURRENCY).run())

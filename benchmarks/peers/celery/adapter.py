@@ -25,8 +25,8 @@ async def setup() -> None:
     """Connects with the first call. The client blocks, so concurrent coroutines take turns."""
 
 
-async def enqueue_one(kind: str, number: int) -> AsyncResult:
-    return tasks[kind].delay(number)
+async def enqueue_one(kind: str, payload: str) -> AsyncResult:
+    return tasks[kind].delay(payload)
 
 
 async def result(handle: AsyncResult, seconds: float) -> int:

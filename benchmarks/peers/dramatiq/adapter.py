@@ -29,8 +29,8 @@ async def setup() -> None:
     """Connects with the first call. The client blocks, so concurrent coroutines take turns."""
 
 
-async def enqueue_one(kind: str, number: int) -> dramatiq.Message:
-    return actors[kind].send(number)
+async def enqueue_one(kind: str, payload: str) -> dramatiq.Message:
+    return actors[kind].send(payload)
 
 
 async def result(message: dramatiq.Message, seconds: float) -> int:

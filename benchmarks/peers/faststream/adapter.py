@@ -29,8 +29,8 @@ async def setup() -> None:
         await broker._connection.xgroup_create(kind, "g", "0", mkstream=True)
 
 
-async def enqueue_one(kind: str, number: int) -> None:
-    await broker.publish(number, stream=kind)
+async def enqueue_one(kind: str, payload: str) -> None:
+    await broker.publish(payload, stream=kind)
 
 
 def worker_command(concurrency: int, processes: int) -> list[str]:

@@ -2,9 +2,11 @@
 
 import itertools
 import json
+import os
 import sys
 
 from bodies import URL
+
 from link import Link, connect
 
 SETTINGS = (
@@ -24,20 +26,20 @@ async def setup() -> None:
     await link.call(b"XGROUP", b"CREATE", b"q", b"g", b"0", b"MKSTREAM")
 
 
-def _add(kind: str, number: int):
-    task_id = f"{number}-{next(_ids)}"
-    call = json.dumps({"id": task_id, "kind": kind, "number": number}).encode()
+def _add(kind: str, payload: str):
+    task_id = f"{os.getpid():x}-{next(_ids):x}"
+    call = json.dumps({"id": task_id, "kind": kind, "payload": payload}).encode()
     return task_id, link.call(b"XADD", b"q", b"*", b"d", call)
 
 
-async def enqueue_one(kind: str, number: int) -> str:
-    task_id, added = _add(kind, number)
+async def enqueue_one(kind: str, payload: str) -> str:
+    task_id, added = _add(kind, payload)
     await added
     return task_id
 
 
-async def enqueue_bulk(kind: str, numbers: list[int]) -> list[str]:
-    added = [_add(kind, number) for number in numbers]
+async def enqueue_bulk(kind: str, payloads: list[str]) -> list[str]:
+    added = [_add(kind, payload) for payload in payloads]
     await added[-1][1]
     return [task_id for task_id, _ in added]
 

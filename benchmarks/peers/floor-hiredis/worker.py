@@ -11,6 +11,7 @@ import os
 import sys
 
 import bodies
+
 from link import connect
 
 STREAM, GROUP = b"q", b"g"
@@ -54,10 +55,10 @@ class Worker:
 
     async def _one(self, entry: bytes, call: dict) -> None:
         if call["kind"] == "stream":
-            async for chunk in bodies.stream(value := call["number"]):
+            async for chunk in bodies.stream(value := call["payload"]):
                 self._writer.call(b"XADD", b"chunks", b"*", b"id", call["id"], b"data", chunk)
         else:
-            value = await getattr(bodies, call["kind"])(call["number"])
+            value = await getattr(bodies, call["kind"])(call["payload"])
         if not self._done:
             asyncio.get_running_loop().call_soon(self._flush)
         self._done.append((entry, call["id"].encode(), value))

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import sys
 
 import bodies
@@ -22,21 +23,21 @@ async def setup() -> None:
     await redis.xgroup_create("q", "g", "0", mkstream=True)
 
 
-def _call(kind: str, number: int) -> tuple[str, dict[str, str]]:
-    task_id = f"{number}-{next(_ids)}"
-    return task_id, {"d": json.dumps({"id": task_id, "kind": kind, "number": number})}
+def _call(kind: str, payload: str) -> tuple[str, dict[str, str]]:
+    task_id = f"{os.getpid():x}-{next(_ids):x}"
+    return task_id, {"d": json.dumps({"id": task_id, "kind": kind, "payload": payload})}
 
 
-async def enqueue_one(kind: str, number: int) -> str:
-    task_id, fields = _call(kind, number)
+async def enqueue_one(kind: str, payload: str) -> str:
+    task_id, fields = _call(kind, payload)
     await redis.xadd("q", fields)
     return task_id
 
 
-async def enqueue_bulk(kind: str, numbers: list[int]) -> list[str]:
+async def enqueue_bulk(kind: str, payloads: list[str]) -> list[str]:
     pipe, ids = redis.pipeline(transaction=False), []
-    for number in numbers:
-        task_id, fields = _call(kind, number)
+    for payload in payloads:
+        task_id, fields = _call(kind, payload)
         pipe.xadd("q", fields)
         ids.append(task_id)
     await pipe.execute()

@@ -46,7 +46,7 @@ class Worker:
                 task.add_done_callback(self._tasks.discard)
 
     async def _one(self, entry: bytes, call: dict) -> None:
-        value = await getattr(bodies, call["kind"])(call["number"])
+        value = await getattr(bodies, call["kind"])(call["payload"])
         self._done.append((entry, call["id"], value))
         self._ready.set()
 

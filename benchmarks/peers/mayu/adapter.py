@@ -21,8 +21,8 @@ async def setup() -> None:
     """Connects with the first call. The client blocks, so concurrent coroutines take turns."""
 
 
-async def enqueue_one(kind: str, number: int) -> TaskHandle:
-    return tasks[kind].send(number)
+async def enqueue_one(kind: str, payload: str) -> TaskHandle:
+    return tasks[kind].send(payload)
 
 
 async def result(handle: TaskHandle, seconds: float) -> int:

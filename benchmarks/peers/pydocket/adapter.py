@@ -26,13 +26,13 @@ async def setup() -> None:
         docket.register(task)
 
 
-async def enqueue_one(kind: str, number: int) -> Execution:
-    return await docket.add(getattr(bodies, kind))(number)
+async def enqueue_one(kind: str, payload: str) -> Execution:
+    return await docket.add(getattr(bodies, kind))(payload)
 
 
-async def enqueue_bulk(kind: str, numbers: list[int]) -> list[Execution]:
+async def enqueue_bulk(kind: str, payloads: list[str]) -> list[Execution]:
     call = getattr(bodies, kind)
-    return await docket.add_many(docket.call(call)(number) for number in numbers)
+    return await docket.add_many(docket.call(call)(payload) for payload in payloads)
 
 
 async def result(execution: Execution, seconds: float) -> int:

@@ -18,13 +18,13 @@ async def setup() -> None:
     """Connects with the first call. The client blocks, so concurrent coroutines take turns."""
 
 
-async def enqueue_one(kind: str, number: int) -> Job:
-    return queue.enqueue(f"bodies.{kind}_sync", number)
+async def enqueue_one(kind: str, payload: str) -> Job:
+    return queue.enqueue(f"bodies.{kind}_sync", payload)
 
 
-async def enqueue_bulk(kind: str, numbers: list[int]) -> list[Job]:
+async def enqueue_bulk(kind: str, payloads: list[str]) -> list[Job]:
     return queue.enqueue_many(
-        [Queue.prepare_data(f"bodies.{kind}_sync", (number,)) for number in numbers]
+        [Queue.prepare_data(f"bodies.{kind}_sync", (payload,)) for payload in payloads]
     )
 
 

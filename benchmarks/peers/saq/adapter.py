@@ -17,8 +17,8 @@ queue = Queue.from_url(bodies.URL)
 def _task(kind: str):
     body = getattr(bodies, kind)
 
-    async def run(ctx: dict, *, number: int) -> int:
-        return await body(number)
+    async def run(ctx: dict, *, payload: str) -> int:
+        return await body(payload)
 
     return (kind, run)
 
@@ -34,8 +34,8 @@ async def setup() -> None:
     await queue.connect()
 
 
-async def enqueue_one(kind: str, number: int) -> Job:
-    return await queue.enqueue(kind, number=number, timeout=600)
+async def enqueue_one(kind: str, payload: str) -> Job:
+    return await queue.enqueue(kind, payload=payload, timeout=600)
 
 
 async def result(job: Job, seconds: float) -> int:

@@ -24,12 +24,12 @@ async def setup() -> None:
     await _open.enter_async_context(worker)
 
 
-async def enqueue_one(kind: str, number: int) -> Task:
-    return await tasks[kind].enqueue(number)
+async def enqueue_one(kind: str, payload: str) -> Task:
+    return await tasks[kind].enqueue(payload)
 
 
-async def enqueue_bulk(kind: str, numbers: list[int]) -> list[Task]:
-    many = [tasks[kind].enqueue(number) for number in numbers]
+async def enqueue_bulk(kind: str, payloads: list[str]) -> list[Task]:
+    many = [tasks[kind].enqueue(payload) for payload in payloads]
     await worker.enqueue_many(many)
     return many
 

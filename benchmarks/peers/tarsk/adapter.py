@@ -19,8 +19,8 @@ async def setup() -> None:
     """The producer connects with the first call."""
 
 
-async def enqueue_one(kind: str, number: int) -> str:
-    return await tasks[kind].send_async(number)
+async def enqueue_one(kind: str, payload: str) -> str:
+    return await tasks[kind].send_async(payload)
 
 
 async def result(task_id: str, seconds: float) -> int:

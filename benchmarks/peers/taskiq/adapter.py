@@ -27,8 +27,8 @@ async def setup() -> None:
     await broker.startup()
 
 
-async def enqueue_one(kind: str, number: int) -> AsyncTaskiqTask:
-    return await tasks[kind].kiq(number)
+async def enqueue_one(kind: str, payload: str) -> AsyncTaskiqTask:
+    return await tasks[kind].kiq(payload)
 
 
 async def result(task: AsyncTaskiqTask, seconds: float) -> int:

@@ -143,6 +143,13 @@ class HistoryFollower:
                 self.last = event_id
                 yield event_id, raw
 
+    def _is_gap(self, previous: tuple[int, int]) -> bool:
+        """Whether events are missing before one of this predecessor."""
+        last = _position(self.last)
+        if last == (0, 0) and self._after is not None:
+            return False  # the history was asked for from wherever it begins
+        return previous != last
+
     async def _newest(self) -> str:
         page = await self._connections.commands.call(
             "XREVRANGE", self._keys.history, "+", "-", "COUNT", 1
@@ -162,7 +169,7 @@ class HistoryFollower:
             for entry_id, fields in page:
                 named = dict(zip(fields[::2], fields[1::2], strict=True))
                 previous = _position(named.get(b"previous", b"0-0").decode())
-                if previous > _position(self.last) > (0, 0):
+                if self._is_gap(previous):
                     yield Resync(self._channel, self.last)
                 self.last = entry_id.decode()
                 yield self.last, named[b"event"]

@@ -68,10 +68,10 @@ def parse_entry(fields: list[bytes]) -> Entry:
     Raises:
         UndecodableEntry: a field is missing or is not what it should be.
     """
-    if len(fields) == 6 and fields[0] == b"task" and fields[2] == b"id" and fields[4] == b"args":
-        return Entry(fields[1].decode(), fields[3].decode(), fields[5])
-    named = dict(zip(fields[::2], fields[1::2], strict=False))
     try:
+        if len(fields) == 6 and fields[::2] == [b"task", b"id", b"args"]:
+            return Entry(fields[1].decode(), fields[3].decode(), fields[5])
+        named = dict(zip(fields[::2], fields[1::2], strict=False))
         meta = named.get(b"meta")
         return Entry(
             named[b"task"].decode(),

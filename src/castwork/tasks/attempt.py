@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class Attempt:
         number: attempts of the task so far, this one included.
         launched_at: loop time when its code began, 0 before.
         started_at: the same in seconds since 1970.
+        begun: whether its code can be interrupted; before, `ended_by` keeps it from beginning.
         finished: whether its code is done.
         deadline: loop time when its timeout ends, 0 for none.
         ended_by: why it is ended from outside, empty while it is not.
@@ -41,6 +43,7 @@ class Attempt:
 
     __slots__ = (
         "announced",
+        "begun",
         "deadline",
         "deliveries",
         "emitter",
@@ -53,6 +56,7 @@ class Attempt:
         "lane",
         "lane_number",
         "launched_at",
+        "make_emitter",
         "number",
         "queue",
         "runner",
@@ -63,7 +67,7 @@ class Attempt:
         self,
         queue: Queue,
         lane_number: int,
-        entry_id: str,
+        entry_id: bytes,
         deliveries: int,
         fields: list[bytes],
     ) -> None:
@@ -78,17 +82,27 @@ class Attempt:
         self.number = deliveries
         self.launched_at = 0.0
         self.started_at = 0.0
+        self.begun = False
         self.finished = False
         self.deadline = 0.0
         self.announced = False
         self.ended_by = ""
         self.runner: asyncio.Task[None] | None = None
         self.emitter: Emitter | None = None
+        self.make_emitter: Callable[[Attempt], Emitter] | None = None
 
     @property
     def task_id(self) -> str:
         """The task's id; the entry's own where the entry has none."""
-        return self.entry.id if self.entry is not None else self.entry_id
+        return self.entry.id if self.entry is not None else self.entry_id.decode()
+
+    @property
+    def output(self) -> Emitter:
+        """Where its chunks go; made on first use, as few tasks have any."""
+        if self.emitter is None:
+            assert self.make_emitter is not None
+            self.emitter = self.make_emitter(self)
+        return self.emitter
 
     @property
     def counted(self) -> int:
@@ -108,7 +122,8 @@ class Attempt:
         """End it from outside, once; the reason decides what becomes of the task."""
         if not self.ended_by:
             self.ended_by = reason
-            if self.runner is not None:
+            # A task that is cancelled before its first step would never run, nor settle.
+            if self.begun and self.runner is not None:
                 self.runner.cancel()
 
 
@@ -141,9 +156,7 @@ class Context:
             done: the part that is done, 0.0 to 1.0.
             message: a word for people.
         """
-        emitter = self._attempt.emitter
-        assert emitter is not None
-        await emitter.emit("progress", {"done": done, "message": message})
+        await self._attempt.output.emit("progress", {"done": done, "message": message})
 
 
 def current() -> Context:

@@ -52,13 +52,11 @@ class DeadLetters:
 
     async def count(self) -> int:
         """How many there are."""
-        return int(await self._connections.commands.call("XLEN", self._queue.keys.dead))
+        return int(await self._call("XLEN", self._queue.keys.dead))
 
     async def list(self, *, limit: int = 100) -> list[DeadLetter]:
         """The newest ones first."""
-        reply = await self._connections.commands.call(
-            "XREVRANGE", self._queue.keys.dead, "+", "-", "COUNT", limit
-        )
+        reply = await self._call("XREVRANGE", self._queue.keys.dead, "+", "-", "COUNT", limit)
         return [self._letter(entry_id.decode(), _named(fields)) for entry_id, fields in reply]
 
     async def get(self, letter_id: str) -> DeadLetter:
@@ -102,12 +100,11 @@ class DeadLetters:
             TaskNotFound: there is none.
         """
         entry_id, named = await self._find(letter_id)
-        call = self._connections.commands.call
-        await call("XDEL", self._queue.keys.dead, entry_id)
-        await call("DEL", self._queue.keys.record(named[b"id"].decode()))
+        await self._call("XDEL", self._queue.keys.dead, entry_id)
+        await self._call("DEL", self._queue.keys.record(named[b"id"].decode()))
 
     async def _find(self, letter_id: str) -> tuple[str, dict[bytes, bytes]]:
-        call = self._connections.commands.call
+        call = self._call
         if letter_id.replace("-", "", 1).isdigit():
             page = await call("XRANGE", self._queue.keys.dead, letter_id, letter_id)
             if page:
@@ -120,6 +117,11 @@ class DeadLetters:
                     return entry_id.decode(), named
             start = f"({page[-1][0].decode()}"
         raise TaskNotFound(f"no dead letter {letter_id} in queue {self._queue.name!r}")
+
+    async def _call(self, *command: Any) -> Any:
+        if not self._connections.is_open:
+            await self._connections.open()
+        return await self._connections.commands.call(*command)
 
     def _letter(self, entry_id: str, named: dict[bytes, bytes]) -> DeadLetter:
         fields = _original(named)

@@ -155,20 +155,22 @@ class Fetcher:
     async def _sweep_lane(self, number: int, lane: Lane) -> int:
         most = self._slots.capacity * 2
         call = self._link.call
+        # Noted before asking: an attempt that ends while we ask was not unheard.
+        known = self._held.entries(number)
         pending = await call("XPENDING", lane.stream, lane.group, "-", "+", most, self._consumer)
-        deliveries = {entry_id: count for entry_id, _, _, count in pending}
-        reply = await call(
-            "XREADGROUP", "GROUP", lane.group, self._consumer,
-            "COUNT", most, "STREAMS", lane.stream, "0",
-        )  # fmt: skip
+        known |= self._held.entries(number)
+        unheard = [(entry, count) for entry, _, _, count in pending if entry not in known]
+        # XRANGE, as reading one's pending entries by XREADGROUP raises their delivery counts,
+        # which are part of the fencing tokens.
+        pages = await asyncio.gather(
+            *(call("XRANGE", lane.stream, entry, entry) for entry, _ in unheard)
+        )
         found = 0
-        for entry_id, fields in (reply or {}).get(lane.stream.encode(), ()):
-            if self._held.holds_entry(number, entry_id.decode()):
-                continue
-            if not fields:  # somebody deleted the entry while it was pending
-                await call("XACK", lane.stream, lane.group, entry_id)
-            elif entry_id in deliveries:
-                self._begin(number, entry_id, deliveries[entry_id], fields, 0)
+        for (entry, deliveries), page in zip(unheard, pages, strict=True):
+            if not page:  # somebody deleted the entry while it was pending
+                await call("XACK", lane.stream, lane.group, entry)
+            else:
+                self._begin(number, entry, deliveries, page[0][1], 0)
                 found += 1
         return found
 
@@ -185,7 +187,7 @@ class Fetcher:
     def _begin(
         self, lane_number: int, entry_id: bytes, deliveries: int, fields: list[bytes], now_ms: int
     ) -> None:
-        attempt = Attempt(self._queue, lane_number, entry_id.decode(), deliveries, fields)
+        attempt = Attempt(self._queue, lane_number, entry_id, deliveries, fields)
         self._start(attempt, now_ms)
 
     def _note_loss(self) -> None:

@@ -18,6 +18,12 @@ from castwork.tasks.transitions import Transitions
 
 logger = logging.getLogger(__name__)
 
+#: An attempt and how its task ends.
+Settled = tuple[Attempt, Finish]
+
+#: Milliseconds that the record of a task is kept whose function is not known.
+_UNKNOWN_TTL_MS = 3_600_000
+
 #: Outcomes per script call at most: keeps one call short on the server.
 _GROUP = 128
 
@@ -48,7 +54,7 @@ class Finisher:
         self._held = serving.held
         self._scripts = scripts
         self._transitions = Transitions(serving)
-        self._ready: list[tuple[Attempt, Finish]] = []
+        self._ready: list[Settled] = []
         self._committing: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -84,38 +90,47 @@ class Finisher:
         try:
             while self._ready:
                 group, self._ready = self._ready[:_GROUP], self._ready[_GROUP:]
-                await self._until_answered(partial(self.finish, group), [a for a, _ in group])
+                # Made once: sent again after a lost reply, a record must be found to be the same.
+                send = partial(self._finish, group, *self._finish_call(group))
+                await self._until_answered(send, group)
         finally:
             self._committing = None
 
-    async def finish(self, group: Sequence[tuple[Attempt, Finish]]) -> int:
-        """Store one group of outcomes, and return how many were accepted."""
+    def _finish_call(self, group: Sequence[Settled]) -> tuple[list[str], list[Any]]:
+        """Keys and arguments of the script that stores a group."""
         keys = self._queue.streams
         args: list[Any] = list(self._header)
         final_record = self._transitions.final_record
         record_key, output_key = self._queue.keys.record, self._queue.keys.output
         now = time.time()
         for attempt, outcome in group:
-            key = record_key(attempt.task_id)
-            emitter = attempt.emitter
-            used = emitter is not None and emitter.used
-            keys += (key, output_key(attempt.task_id) if used else key)
+            task_id = attempt.task_id
+            key = record_key(task_id)
+            has_output = attempt.emitter is not None or attempt.number > 1
             function = attempt.function
-            ttl = function.settings.result_ttl if function is not None else 3600.0
+            keys += (key, output_key(task_id) if has_output else key)
             args += (
                 attempt.lane_number,
                 attempt.entry_id,
                 attempt.deliveries,
                 final_record(attempt, outcome, now),
-                int(ttl * 1000),
+                function.result_ttl_ms if function is not None else _UNKNOWN_TTL_MS,
             )
+        return keys, args
+
+    async def _finish(
+        self, group: Sequence[Settled], keys: Sequence[str], args: Sequence[Any]
+    ) -> None:
         stored = await self._scripts.run(FINISH, keys, args)
+        counts, discard, slots = self.counts, self._held.discard, self._slots
         for (attempt, outcome), accepted in zip(group, stored, strict=True):
             if accepted:
-                self._accepted(attempt, outcome.state)
+                state = outcome.state
+                counts[state] = counts.get(state, 0) + 1
+                discard(attempt)
+                slots.settle()
             else:
                 self._refused(attempt)
-        return sum(stored)
 
     async def _store(self, attempt: Attempt, outcome: Park | Bury | Release) -> None:
         """Store an outcome that has a script of its own."""
@@ -123,14 +138,14 @@ class Finisher:
 
         async def send() -> None:
             if await self._scripts.run(script, keys, args):
-                self._accepted(attempt, script.name)
+                self._settled(attempt, script.name)
             else:
                 self._refused(attempt)
 
-        await self._until_answered(send, [attempt])
+        await self._until_answered(send, [(attempt, outcome)])
 
     async def _until_answered(
-        self, send: Callable[[], Awaitable[Any]], attempts: Sequence[Attempt]
+        self, send: Callable[[], Awaitable[None]], group: Sequence[tuple[Attempt, Outcome]]
     ) -> None:
         """Send an idempotent script until the server has answered it."""
         while True:
@@ -138,21 +153,18 @@ class Finisher:
                 await send()
                 return
             except ConnectionFailed as error:
-                logger.warning("%d outcomes wait for the server: %s", len(attempts), error)
+                logger.warning("%d outcomes wait for the server: %s", len(group), error)
                 await asyncio.sleep(0.2)
             except NotOpen:
                 break
             except ServerRefused:
                 logger.exception(
                     "the server refused the outcome of %s; the tasks come back after their lease",
-                    ", ".join(a.task_id for a in attempts[:5]),
+                    ", ".join(attempt.task_id for attempt, _ in group[:5]),
                 )
                 break
-        for attempt in attempts:
+        for attempt, _ in group:
             self._settled(attempt, "unstored")
-
-    def _accepted(self, attempt: Attempt, kind: str) -> None:
-        self._settled(attempt, kind)
 
     def _refused(self, attempt: Attempt) -> None:
         logger.warning(
@@ -164,5 +176,5 @@ class Finisher:
 
     def _settled(self, attempt: Attempt, kind: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
-        self._held.attempts.discard(attempt)
+        self._held.discard(attempt)
         self._slots.settle()

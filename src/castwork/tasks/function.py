@@ -16,7 +16,7 @@ from castwork.model.signature import Signature
 from castwork.model.states import Priority
 from castwork.redis.connections import Connections
 from castwork.tasks.portal import Portal
-from castwork.tasks.producer import Producer
+from castwork.tasks.producer import Plan, Producer
 from castwork.tasks.queue import Queue
 from castwork.tasks.task import Task
 
@@ -60,6 +60,7 @@ class TaskFunction(Generic[P, R]):
         self._producer = producer
         self._portal = portal
         self._options = EnqueueOptions()
+        self._plan = Plan(queue, settings.name, self._options)
         result_type = self.signature.result_type()
         try:
             self._decode = msgspec.json.Decoder(result_type, dec_hook=load_foreign).decode
@@ -68,6 +69,12 @@ class TaskFunction(Generic[P, R]):
                 f"task function {settings.name!r}: its result type {result_type} has no JSON"
                 f" form: {error}"
             ) from error
+        decode = self.signature.decode_text if queue.adopted else self.signature.decode
+        #: Decodes a task's arguments; an adopted stream's are text.
+        self.decode_arguments = decode
+        #: Calls the function with decoded arguments.
+        self.invoke = self.signature.caller(function)
+        self.result_ttl_ms = int(settings.result_ttl * 1000)
         self.__name__ = settings.name
         self.__doc__ = function.__doc__
 
@@ -112,6 +119,7 @@ class TaskFunction(Generic[P, R]):
             raise DefinitionError(f"no such option: {error}") from error
         other = copy.copy(self)
         other._options = chosen
+        other._plan = Plan(self.queue, self.settings.name, chosen)
         return other
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
@@ -128,9 +136,8 @@ class TaskFunction(Generic[P, R]):
 
     async def enqueue_encoded(self, arguments: bytes) -> Task[R]:
         """Enqueue a call whose arguments are JSON by name already. Raises as `enqueue`."""
-        queue, name = self.queue, self.settings.name
-        task_id = await self._producer.enqueue(queue, name, arguments, self._options)
-        return self.task(task_id)
+        task_id = await self._producer.enqueue(self._plan, arguments)
+        return Task(task_id, self.queue, self._connections, self._decode)
 
     async def enqueue_many(
         self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any] | Any]
@@ -153,9 +160,8 @@ class TaskFunction(Generic[P, R]):
                 encoded.append(encode((), dict(call)))
             else:
                 encoded.append(encode((call,), {}))
-        queue, name = self.queue, self.settings.name
-        ids = await self._producer.enqueue_many(queue, name, encoded, self._options)
-        connections, decode = self._connections, self._decode
+        ids = await self._producer.enqueue_many(self._plan, encoded)
+        queue, connections, decode = self.queue, self._connections, self._decode
         return [Task(task_id, queue, connections, decode) for task_id in ids]
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> str:
@@ -165,7 +171,7 @@ class TaskFunction(Generic[P, R]):
             InvalidArguments, PayloadTooLarge, QueueFull, ConnectionFailed: as `enqueue`.
         """
         encoded = self.signature.encode(args, kwargs)
-        return self._portal.enqueue(self.queue, self.settings.name, encoded, self._options)
+        return self._portal.enqueue(self._plan, encoded)
 
     def task(self, task_id: str) -> Task[R]:
         """The handle on a task of this function."""

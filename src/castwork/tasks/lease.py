@@ -101,7 +101,7 @@ class LeaseKeeper:
 
     def _end_lost(self, held: Held, attempt: Attempt) -> None:
         # An outcome that was stored meanwhile also ends the lease; then nothing is left to end.
-        if attempt in held.attempts and attempt.runner is not None and not attempt.runner.done():
+        if attempt in held.attempts and not attempt.finished:
             logger.warning("task %s: the lease is lost, ending it here", attempt.task_id)
             attempt.end(LOST)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+
+import msgspec
 
 from castwork.model.errors import Discard, Retry
 from castwork.model.record import ErrorInfo
@@ -11,8 +12,7 @@ from castwork.model.retry import Backoff
 from castwork.model.states import TaskState
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True, gc=False):
     """The task ends; it leaves nothing but its record."""
 
     state: TaskState
@@ -20,23 +20,20 @@ class Finish:
     error: ErrorInfo | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Park:
+class Park(msgspec.Struct, frozen=True, gc=False):
     """The task is tried again after `delay` seconds."""
 
     delay: float
     error: ErrorInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Bury:
+class Bury(msgspec.Struct, frozen=True, gc=False):
     """The task becomes a dead letter."""
 
     error: ErrorInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True, gc=False):
     """The task goes back to its queue at once; the attempt does not count.
 
     `started` tells whether its code had begun, so that its number must not come again.
@@ -45,8 +42,7 @@ class Release:
     started: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(msgspec.Struct, frozen=True, gc=False):
     """Nothing is written: the lease has passed to another worker."""
 
 

@@ -7,10 +7,9 @@ import os
 import threading
 from collections.abc import Callable
 
-from castwork.model.settings import EnqueueOptions, Limits, LinkSettings
+from castwork.model.settings import Limits, LinkSettings
 from castwork.redis.connections import Connections
-from castwork.tasks.producer import Producer
-from castwork.tasks.queue import Queue
+from castwork.tasks.producer import Plan, Producer
 
 
 class Portal:
@@ -27,9 +26,9 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
 
-    def enqueue(self, queue: Queue, task: str, args: bytes, options: EnqueueOptions) -> str:
+    def enqueue(self, plan: Plan, args: bytes) -> str:
         """Enqueue one task from any thread; raises as `Producer.enqueue`."""
-        work = self._producer.enqueue(queue, task, args, options)
+        work = self._producer.enqueue(plan, args)
         return asyncio.run_coroutine_threadsafe(work, self._running_loop()).result()
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ class Recovery:
             self._cursors[i] = reply[0].decode()
             for entry_id, fields, deliveries in reply[1:]:
                 found += 1
-                attempt = Attempt(self._queue, i + 1, entry_id.decode(), deliveries, fields)
+                attempt = Attempt(self._queue, i + 1, entry_id, deliveries, fields)
                 logger.warning(
                     "queue %s: entry %s was left by a lost worker", self._queue.name, entry_id
                 )

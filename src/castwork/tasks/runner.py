@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from castwork.model.codec import encode_value
 from castwork.model.entry import Entry, parse_entry, plain_fields
@@ -17,15 +14,13 @@ from castwork.model.errors import (
     CastworkError,
     InvalidArguments,
     LeaseLost,
-    PayloadTooLarge,
 )
 from castwork.model.record import ErrorInfo
 from castwork.model.settings import Limits
-from castwork.model.signature import Kind
 from castwork.model.states import TaskState
 from castwork.redis.link import Link
-from castwork.tasks.attempt import CANCEL, LOST, TIMEOUT, Attempt, set_current
-from castwork.tasks.emitter import Emitter
+from castwork.tasks.attempt import CANCEL, LOST, TIMEOUT, Attempt
+from castwork.tasks.execution import Execution
 from castwork.tasks.outcome import (
     Bury,
     Drop,
@@ -70,14 +65,12 @@ class Runner:
         self._slots = serving.slots
         self._held = serving.held
         self._registry = registry
-        self._link = link
-        self._limits = limits
-        self._threads = threads
         self._settle = settle
         self._launched = launched
         self._waiting: deque[Attempt] = deque()
         self._stopping = False
         self._loop = asyncio.get_running_loop()
+        self._execution = Execution(link, self._queue.keys, limits, threads, self._loop)
 
     def start(self, attempt: Attempt, now_ms: int) -> None:
         """Take a claimed attempt and run it, at once if a slot is free.
@@ -86,14 +79,15 @@ class Runner:
             attempt: the attempt.
             now_ms: the server's time when it was claimed, 0 if unknown.
         """
-        self._held.attempts.add(attempt)
+        if not self._held.add(attempt):
+            return  # claimed twice: the one that runs has the same token
         refusal = self._prepare(attempt, now_ms)
         self._slots.take()
         if refusal is not None:
             self._done(attempt, refusal)
         elif self._stopping:
             self._done(attempt, Release(started=False))
-        elif self._slots.running > self._slots.capacity:
+        elif self._slots.running - len(self._waiting) > self._slots.capacity:
             self._waiting.append(attempt)
         else:
             self._launch(attempt)
@@ -113,6 +107,8 @@ class Runner:
         except CastworkError as error:
             return Bury(describe(error, attempt=attempt.number, worker=self._worker))
         meta = entry.meta
+        if meta is None and attempt.deliveries == 1:
+            return None  # the first attempt of a plain task, as most are
         if meta is not None:
             attempt.number = meta.attempts + attempt.deliveries
         if attempt.counted > attempt.allowed:
@@ -123,7 +119,7 @@ class Runner:
             )
             return Bury(lost)
         if meta is not None and meta.expires_ms and now_ms:
-            queued_ms = int(attempt.entry_id.partition("-")[0])
+            queued_ms = int(attempt.entry_id.partition(b"-")[0])
             if now_ms - queued_ms > meta.expires_ms:
                 late = ErrorInfo("Expired", "its deadline passed before a worker could start it")
                 return Finish(TaskState.EXPIRED, error=late)
@@ -139,7 +135,7 @@ class Runner:
             function = self._registry.adopting(self._queue)
             attempt.function = function
             named = plain_fields(attempt.fields)
-            entry = Entry(function.name, attempt.entry_id, encode_value(named))
+            entry = Entry(function.name, attempt.entry_id.decode(), encode_value(named))
         else:
             entry = parse_entry(attempt.fields)
             attempt.entry = entry
@@ -154,8 +150,12 @@ class Runner:
 
     async def _run(self, attempt: Attempt) -> None:
         outcome: Outcome
+        attempt.begun = True
         try:
-            outcome = await self._attempt(attempt)
+            if attempt.ended_by:
+                outcome = self._interrupted(attempt)
+            else:
+                outcome = await self._execution.run(attempt)
         except asyncio.CancelledError:
             outcome = self._interrupted(attempt)
         except LeaseLost:
@@ -179,80 +179,6 @@ class Runner:
             outcome = Bury(describe(error, attempt=attempt.number, worker=self._worker))
         self._done(attempt, outcome)
 
-    async def _attempt(self, attempt: Attempt) -> Outcome:
-        """Run the code of one attempt and make its result."""
-        function, entry = attempt.function, attempt.entry
-        assert function is not None and entry is not None
-        settings, signature = function.settings, function.signature
-        attempt.started_at = time.time()
-        timeout = entry.meta.timeout if entry.meta is not None and entry.meta.timeout else None
-        timeout = settings.timeout if timeout is None else timeout
-        if timeout is not None:
-            attempt.deadline = attempt.launched_at + timeout
-        arguments = self._arguments(attempt)
-        attempt.emitter = Emitter(
-            self._link,
-            self._queue.keys.output(entry.id),
-            attempt.number,
-            self._limits.output,
-        )
-        set_current(attempt)
-        value: Any
-        if signature.kind is Kind.COROUTINE:
-            value = await signature.call(function.function, arguments)
-        elif signature.kind is Kind.GENERATOR:
-            value = await self._stream(attempt, signature.call(function.function, arguments))
-        else:
-            context = contextvars.copy_context()
-            value = await self._loop.run_in_executor(
-                self._threads, context.run, signature.call, function.function, arguments
-            )
-        return self._result(value)
-
-    def _arguments(self, attempt: Attempt) -> Any:
-        """Decode the arguments; text fields of a foreign entry are converted.
-
-        Raises:
-            InvalidArguments: they do not fit: the task can never run.
-        """
-        function, entry = attempt.function, attempt.entry
-        assert function is not None and entry is not None
-        if function.queue.adopted is None:
-            return function.signature.decode(entry.args)
-        return function.signature.decode_text(entry.args)
-
-    async def _stream(self, attempt: Attempt, generator: Any) -> Any:
-        """Send each item of an async generator as a chunk, and gather the result."""
-        emitter, function = attempt.emitter, attempt.function
-        assert emitter is not None and function is not None
-        if attempt.number > 1:
-            await emitter.reset()
-        items: list[Any] = []
-        size = 0
-        try:
-            async for item in generator:
-                items.append(item)
-                size += len(item) if isinstance(item, str) else 16
-                if size > self._limits.result:
-                    raise PayloadTooLarge("the task's output", size, self._limits.result)
-                await emitter.emit("chunk", item)
-        finally:
-            await generator.aclose()
-        await emitter.flush()
-        return "".join(items) if function.signature.joins_text else items
-
-    def _result(self, value: Any) -> Outcome:
-        if value is None:
-            return Finish(TaskState.SUCCEEDED)
-        try:
-            result = encode_value(value)
-        except TypeError as error:
-            return Bury(describe(error, attempt=0, worker=self._worker))
-        if len(result) > self._limits.result:
-            too_large = PayloadTooLarge("the task's result", len(result), self._limits.result)
-            return Bury(describe(too_large, attempt=0, worker=self._worker))
-        return Finish(TaskState.SUCCEEDED, result)
-
     def _interrupted(self, attempt: Attempt) -> Outcome:
         """Decide what an attempt becomes that was ended from outside."""
         assert attempt.function is not None
@@ -274,11 +200,11 @@ class Runner:
                 allowed=attempt.allowed,
                 backoff=settings.backoff,
             )
-        return Release(started=True)
+        return Release(started=attempt.started_at > 0)
 
     def _done(self, attempt: Attempt, outcome: Outcome) -> None:
         attempt.finished = True
         self._slots.done()
         self._settle(attempt, outcome)
-        while self._waiting and self._slots.running <= self._slots.capacity:
+        while self._waiting and self._slots.running - len(self._waiting) < self._slots.capacity:
             self._launch(self._waiting.popleft())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from castwork.tasks.attempt import Attempt
+from castwork.tasks.attempt import LOST, Attempt
 from castwork.tasks.queue import Queue
 from castwork.tasks.slots import Slots
 
@@ -16,18 +16,43 @@ class Held:
     """
 
     def __init__(self) -> None:
-        self.attempts: set[Attempt] = set()
+        self._attempts: dict[tuple[int, bytes], Attempt] = {}
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """A copy, in the order in which they were claimed."""
+        return list(self._attempts.values())
+
+    def add(self, attempt: Attempt) -> bool:
+        """Hold an attempt; False if this very delivery is held already.
+
+        An earlier delivery of the same entry has lost its lease to this one.
+        """
+        key = (attempt.lane_number, attempt.entry_id)
+        before = self._attempts.get(key)
+        if before is not None:
+            if before.deliveries >= attempt.deliveries:
+                return False
+            before.end(LOST)
+        self._attempts[key] = attempt
+        return True
+
+    def discard(self, attempt: Attempt) -> None:
+        """Hold an attempt no longer."""
+        key = (attempt.lane_number, attempt.entry_id)
+        if self._attempts.get(key) is attempt:
+            del self._attempts[key]
 
     def find(self, task_id: str) -> Attempt | None:
         """The attempt of a task, None if it is not here."""
-        for attempt in self.attempts:
+        for attempt in self._attempts.values():
             if attempt.task_id == task_id:
                 return attempt
         return None
 
-    def holds_entry(self, lane_number: int, entry_id: str) -> bool:
-        """Whether a stream entry is being worked on."""
-        return any(a.entry_id == entry_id and a.lane_number == lane_number for a in self.attempts)
+    def entries(self, lane_number: int) -> set[bytes]:
+        """Ids of the stream entries of one lane that are being worked on."""
+        return {entry_id for lane, entry_id in self._attempts if lane == lane_number}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class Slots:
         self.capacity = capacity
         self.running = 0
         self.held = 0
+        self._awaited = False
         self._changed = asyncio.Event()
 
     @property
@@ -35,17 +36,23 @@ class Slots:
     def done(self) -> None:
         """A task's code is done."""
         self.running -= 1
-        self._changed.set()
+        self._signal()
 
     def settle(self) -> None:
         """A task's outcome is stored, or it is no longer ours."""
         self.held -= 1
-        self._changed.set()
+        self._signal()
+
+    def _signal(self) -> None:
+        if self._awaited:
+            self._awaited = False
+            self._changed.set()
 
     async def wait_free(self) -> None:
         """Wait until a slot is free."""
         while self.free <= 0:
             self._changed.clear()
+            self._awaited = True
             await self._changed.wait()
 
     def wake(self) -> None:

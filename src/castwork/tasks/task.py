@@ -169,7 +169,13 @@ class Task(Generic[R]):
         keys = self._queue.keys
         reply = await self._connections.scripts.run(
             CANCEL,
-            [self._record_key, keys.scheduled, keys.parked, *keys.lanes.values()],
+            [
+                self._record_key,
+                keys.scheduled,
+                keys.parked,
+                *keys.lanes.values(),
+                keys.output(self.id),
+            ],
             [
                 self.id,
                 encode_record(cancelled),

@@ -115,6 +115,8 @@ class Worker:
                 await self._wind_down(consumers)
                 for role in side:
                     role.cancel()
+            for consumer in consumers:  # what a fetcher's last read brought goes back, too
+                await consumer.finisher.drain()
         finally:
             await self._leave(consumers, lease, heartbeat)
             threads.shutdown(wait=False, cancel_futures=True)

@@ -1,7 +1,7 @@
 -- Cancel a task: at once while it waits, by a message to its worker while it runs.
 -- Idempotent: a task that has ended keeps its outcome.
 --
--- KEYS  1 record   2 scheduled   3 parked   4 high   5 normal   6 low
+-- KEYS  1 record   2 scheduled   3 parked   4 high   5 normal   6 low   7 output
 -- ARGV  1 id   2 record of the cancelled task   3 ttl_ms   4 control channel   5 group
 -- RETURN  state: 'cancelled', another final state, 'running' (its worker was told), 'unknown'
 local raw = redis.call('GET', KEYS[1])
@@ -31,5 +31,6 @@ if removed == 0 then
   return 'running'
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('PEXPIRE', KEYS[7], ARGV[3])
 redis.call('PUBLISH', KEYS[1], ARGV[2])
 return 'cancelled'

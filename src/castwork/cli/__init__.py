@@ -1,0 +1,1 @@
+"""The command line: `castwork up`, `worker`, `gateway`, and commands to look and to operate."""

@@ -1,0 +1,48 @@
+"""Errors as the command line tells them: one line and an exit code."""
+
+from __future__ import annotations
+
+from castwork.model.errors import (
+    CastworkError,
+    DefinitionError,
+    InvalidArguments,
+    PayloadTooLarge,
+    UnknownTask,
+)
+
+#: It did not work.
+FAILED = 1
+#: It was asked wrongly, so that asking again will not help.
+MISUSED = 2
+#: A worker's event loop was blocked for good; its supervisor starts another.
+STUCK = 70
+
+_MISUSES = (DefinitionError, InvalidArguments, PayloadTooLarge, UnknownTask)
+
+
+class Failure(CastworkError):
+    """A command that cannot go on.
+
+    Args:
+        message: one line for people.
+        code: exit code.
+    """
+
+    def __init__(self, message: str, *, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line; of one that quotes a log, the log's last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[0] if len(lines) == 1 else f"{lines[0]} ({lines[-1]})"
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code for an error."""
+    if isinstance(error, Failure):
+        return error.code
+    return MISUSED if isinstance(error, _MISUSES) else FAILED

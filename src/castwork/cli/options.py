@@ -1,0 +1,43 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+_APP_VARIABLE = "CASTWORK_APP"
+
+Module = Annotated[
+    str,
+    typer.Argument(metavar="MODULE[:APP]", envvar=_APP_VARIABLE, help="Where the App is."),
+]
+ModuleToo = Annotated[
+    str | None, typer.Argument(metavar="[MODULE[:APP]]", help="Where the App is; or --app.")
+]
+AppOption = Annotated[
+    str | None,
+    typer.Option("--app", metavar="MODULE[:APP]", envvar=_APP_VARIABLE, help="Where the App is."),
+]
+Redis = Annotated[
+    str | None,
+    typer.Option("--redis", metavar="URL", help="Server to use instead of the App's own."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Queues = Annotated[
+    str | None, typer.Option("--queues", metavar="A,B", help="Queues to serve; all by default.")
+]
+Concurrency = Annotated[
+    int | None, typer.Option("--concurrency", min=1, help="Tasks of one queue that run at once.")
+]
+Lease = Annotated[
+    float | None,
+    typer.Option("--lease", metavar="SECONDS", help="How soon a lost worker's tasks come back."),
+]
+Grace = Annotated[
+    float | None,
+    typer.Option("--grace", metavar="SECONDS", help="What running tasks get to finish on stop."),
+]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+Port = Annotated[int, typer.Option("--port", help="Port to listen on; 0 for any free one.")]
+Lifeline = Annotated[int | None, typer.Option("--lifeline", hidden=True)]

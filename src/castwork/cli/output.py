@@ -1,0 +1,69 @@
+"""What commands print: JSON for programs, tables for people."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import typer
+
+from castwork.model.codec import encode_value
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def print_json(value: object, *, indent: int = 2) -> None:
+    """Print a value as JSON; `indent=0` for one line."""
+    raw = encode_value(value)
+    typer.echo((msgspec.json.format(raw, indent=indent) if indent else raw).decode())
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table, or in one line that it is empty."""
+    made = make_table(title, columns, rows)
+    if made.row_count:
+        console().print(made)
+    else:
+        typer.echo(f"no {title}")
+
+
+def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """Make a table; numbers stand to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = [[_text(cell) for cell in row] for row in rows]
+    table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left")
+    for number, name in enumerate(columns):
+        numeric = all(line[number].replace(".", "").isdigit() for line in lines)
+        table.add_column(name, justify="right" if numeric and lines else "left")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table
+
+
+def console() -> Console:
+    """A console on stdout; into a file or a pipe it writes long lines whole."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=240)
+
+
+def ago(since: float) -> str:
+    """The time since a moment (seconds since 1970), for people."""
+    if not since:
+        return ""
+    seconds = max(0, int(time.time() - since))
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(cell)

@@ -1,0 +1,63 @@
+"""Running one command on an App's server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from castwork.app import App
+from castwork.cli.failure import MISUSED, Failure
+from castwork.cli.loading import load_app
+from castwork.model.errors import AuthenticationFailed
+
+T = TypeVar("T")
+
+
+def on_server(name: str | None, redis: str | None, action: Callable[[App], Awaitable[T]]) -> T:
+    """Load an App, connect to its server, run the action, and close.
+
+    The App's handlers do not run: who looks is no member of the channels.
+
+    Raises:
+        Failure: there is no such App, or its server is a private one.
+        ServerUnavailable, AuthenticationFailed, ServerUnsupported: at the start.
+    """
+    app = load_app(name, redis)
+    refuse_private(app)
+
+    async def run() -> T:
+        try:
+            await connect(app)
+            return await action(app)
+        finally:
+            await app.close()
+
+    return asyncio.run(run())
+
+
+async def connect(app: App) -> None:
+    """Connect to the server.
+
+    Raises:
+        ServerUnavailable, AuthenticationFailed, ServerUnsupported: each names the address.
+    """
+    try:
+        await app.connections.open()
+    except AuthenticationFailed as error:
+        address = app.connections.address
+        raise AuthenticationFailed(f"the server at {address} refuses: {error}") from error
+
+
+def refuse_private(app: App) -> None:
+    """Refuse to work on a server that no other process could reach.
+
+    Raises:
+        Failure: the App's URL is `embedded://`.
+    """
+    if app.url.startswith("embedded://"):
+        raise Failure(
+            f"the App's server is {app.url}, which is private to one process: say --redis URL or"
+            " set CASTWORK_URL (`castwork up` prints it)",
+            code=MISUSED,
+        )

@@ -1,0 +1,152 @@
+"""Errors over HTTP: one table from castwork's error tree to status codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+
+from castwork.model.codec import encode
+from castwork.model.errors import (
+    AuthenticationFailed,
+    CastworkError,
+    ConnectionFailed,
+    DefinitionError,
+    EffectUnknown,
+    InvalidArguments,
+    NotOpen,
+    OutOfMemory,
+    PayloadTooLarge,
+    QueueFull,
+    ResultTimeout,
+    ServerRefused,
+    ServerUnsupported,
+    TaskNotFound,
+    UndecodableEntry,
+    UnknownTask,
+)
+
+
+class UnknownName(UnknownTask):
+    """No task function or channel of that name.
+
+    Attributes:
+        close: names that look like it.
+    """
+
+    def __init__(self, message: str, close: Sequence[str] = ()) -> None:
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        super().__init__(message + hint)
+        self.close = list(close)
+
+
+class UnknownChannel(UnknownName):
+    """No channel of that name is declared in this app."""
+
+
+class BadPosition(CastworkError, ValueError):
+    """`Last-Event-ID` or `after` is no id of an event."""
+
+
+class NotJson(CastworkError):
+    """A body whose content type is not JSON."""
+
+
+class ForeignOrigin(CastworkError):
+    """A page of another site sent the request."""
+
+
+class AmbiguousId(CastworkError):
+    """Dead letters of several queues have the id."""
+
+
+class TooMany(CastworkError):
+    """One socket asks for more than it may have."""
+
+
+#: Status and name of each error; the class itself counts before its bases.
+_TABLE: dict[type[BaseException], tuple[int, str]] = {
+    BadPosition: (400, "bad_position"),
+    ForeignOrigin: (403, "foreign_origin"),
+    TaskNotFound: (404, "task_not_found"),
+    UnknownTask: (404, "unknown_task"),
+    UnknownChannel: (404, "unknown_channel"),
+    AmbiguousId: (409, "ambiguous_id"),
+    UndecodableEntry: (409, "undecodable_entry"),
+    PayloadTooLarge: (413, "payload_too_large"),
+    NotJson: (415, "not_json"),
+    InvalidArguments: (422, "invalid_arguments"),
+    QueueFull: (429, "queue_full"),
+    TooMany: (429, "too_many"),
+    ServerRefused: (502, "server_refused"),
+    ConnectionFailed: (503, "server_unavailable"),
+    EffectUnknown: (503, "effect_unknown"),
+    AuthenticationFailed: (503, "authentication_failed"),
+    ServerUnsupported: (503, "server_unsupported"),
+    OutOfMemory: (503, "server_out_of_memory"),
+    NotOpen: (503, "not_open"),
+    ResultTimeout: (504, "result_timeout"),
+    DefinitionError: (500, "definition_error"),
+    CastworkError: (500, "internal_error"),
+}
+
+
+def find_status(error: CastworkError) -> tuple[int, str]:
+    """The status code and the name of an error."""
+    return next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
+
+
+def error_body(error: CastworkError) -> dict[str, Any]:
+    """An error as plain values: `error` (its name), `message`, and `field` or `close`."""
+    message = str(error)
+    if isinstance(error, EffectUnknown):
+        message += "; whether it took effect is unknown"
+    body: dict[str, Any] = {"error": find_status(error)[1], "message": message}
+    if isinstance(error, InvalidArguments):
+        body["field"] = error.field
+    if isinstance(error, UnknownName):
+        body["close"] = error.close
+    return body
+
+
+def error_response(error: CastworkError) -> Response:
+    """An error as a response; 429 and 503 say when to try again."""
+    status, _ = find_status(error)
+    headers = {}
+    if isinstance(error, QueueFull):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    elif status == 503:
+        headers["Retry-After"] = "1"
+    return Response(encode(error_body(error)), status, headers, "application/json")
+
+
+def _invalid_request(error: RequestValidationError) -> InvalidArguments:
+    """What FastAPI found wrong with a query parameter or a header."""
+    first = error.errors()[0]
+    field = str(first["loc"][-1])
+    return InvalidArguments(f"{field}: {first['msg']}", field=field)
+
+
+class GatewayRoute(APIRoute):
+    """A route that answers castwork's errors by the table, in whatever app it is mounted."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the route's handler."""
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except CastworkError as error:
+                return error_response(error)
+            except RequestValidationError as error:
+                return error_response(_invalid_request(error))
+            except ClientDisconnect:
+                return Response(status_code=400)  # nobody reads it
+
+        return guarded

@@ -1,0 +1,97 @@
+"""An event of a channel as it goes to clients: encoded at most once for each protocol."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import Any
+
+from castwork.channels.channel import Channel
+from castwork.channels.event import Resync
+from castwork.channels.follower import HistoryFollower
+from castwork.gateway.sse import sse_frame
+from castwork.model.codec import encode
+from castwork.model.errors import InvalidArguments
+
+logger = logging.getLogger(__name__)
+
+#: JSON may have line breaks between its tokens, an event stream may not.
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+
+
+class Frame:
+    """One event, shared by all clients that it goes to.
+
+    Attributes:
+        id: position in the history, empty on a channel without history.
+        event: the event as JSON in one line, None for a `Resync`.
+        size: bytes.
+    """
+
+    def __init__(self, channel: str, event_id: str, event: bytes | None) -> None:
+        self.channel = channel
+        self.id = event_id
+        self.event = None if event is None else event.translate(_ONE_LINE)
+        self.size = len(event or b"")
+
+    @cached_property
+    def position(self) -> tuple[int, int] | None:
+        """The id as a pair that can be compared, None where there is none."""
+        return position_of(self.id) if self.id else None
+
+    @cached_property
+    def sse(self) -> bytes:
+        """As a server-sent event."""
+        if self.event is None:
+            return sse_frame("resync", encode({"channel": self.channel}))
+        return sse_frame("", self.event, self.id)
+
+    @cached_property
+    def message(self) -> str:
+        """As a message of a socket."""
+        name = encode(self.channel).decode()
+        if self.event is None:
+            return f'{{"type":"resync","channel":{name}}}'
+        event = self.event.decode(errors="replace")
+        return f'{{"type":"event","channel":{name},"id":"{self.id}","event":{event}}}'
+
+
+def position_of(event_id: str) -> tuple[int, int]:
+    """An event id as a pair that can be compared."""
+    ms, _, sequence = event_id.partition("-")
+    return int(ms), int(sequence or 0)
+
+
+class FrameMaker:
+    """Makes the frames of one channel, and reads its history.
+
+    Attributes:
+        name: the channel's name.
+        has_history: whether a client that missed events can have them from a history.
+    """
+
+    def __init__(self, channel: Channel[Any]) -> None:
+        self.name = channel.name
+        self.has_history = channel.keys is not None
+        self._channel = channel
+
+    def make(self, item: tuple[str, bytes] | Resync) -> Frame | None:
+        """Make a frame; None for what is no event of the channel's type."""
+        if isinstance(item, Resync):
+            return self.resync()
+        try:
+            self._channel.codec.decode(item[1])
+        except InvalidArguments as error:
+            logger.error("channel %s: an event was skipped: %s", self.name, error)
+            return None
+        return Frame(self.name, *item)
+
+    def resync(self) -> Frame:
+        """The notice that events are missing."""
+        return Frame(self.name, "", None)
+
+    def reader(self, after: str | None) -> HistoryFollower:
+        """A reader of the history behind an event."""
+        reader = self._channel.follower(after)
+        assert isinstance(reader, HistoryFollower)
+        return reader

@@ -1,0 +1,104 @@
+"""Reading requests: bodies within bounds, and none that another site's page slipped in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from castwork.gateway.errors import ForeignOrigin, NotJson, error_response
+from castwork.model.errors import PayloadTooLarge
+
+
+class BodyLimit:
+    """Answers 413 to every request whose body is over the limit, multipart uploads included.
+
+    A declared length is judged before anything is read; a streamed body is counted.
+    """
+
+    def __init__(self, app: ASGIApp, *, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > self._limit:
+            await error_response(self._too_large(int(declared)))(scope, receive, send)
+            return
+        await self._count(scope, receive, send)
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size, refused, answered = 0, False, False
+
+        async def counted() -> Message:
+            nonlocal size, refused
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size <= self._limit:
+                return message
+            if not refused and not answered:
+                refused = True
+                await error_response(self._too_large(size))(scope, receive, send)
+            return {"type": "http.disconnect"}  # the app stops reading, it is answered already
+
+        async def once(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            if not refused:
+                await send(message)
+
+        try:
+            await self._app(scope, counted, once)
+        except Exception:
+            if not refused:
+                raise
+
+    def _too_large(self, size: int) -> PayloadTooLarge:
+        return PayloadTooLarge("the request's body", size, self._limit)
+
+
+async def read_json(request: Request, *, limit: int, origins: Sequence[str]) -> bytes:
+    """Read a JSON body, which may be absent.
+
+    Browsers send what is not JSON across sites without asking, so a body needs the content
+    type, and a request without one must not come from another site's page.
+
+    Raises:
+        PayloadTooLarge: it is over `limit` bytes.
+        NotJson: it has another content type.
+        ForeignOrigin: it has none, and a page of another origin sent it.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise PayloadTooLarge("the request's body", int(declared), limit)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise PayloadTooLarge("the request's body", size, limit)
+        parts.append(part)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        if size:
+            raise NotJson(f"the content type is {kind!r}: send application/json")
+        check_origin(request.headers, origins)
+    return b"".join(parts)
+
+
+def check_origin(headers: Mapping[str, str], origins: Sequence[str]) -> None:
+    """Refuse what a page of another site sends without the browser asking us first.
+
+    Raises:
+        ForeignOrigin: the `Origin` is neither this host nor one of `origins`.
+    """
+    origin = headers.get("origin")
+    if origin is None or origin in origins or "*" in origins:
+        return
+    if urlsplit(origin).netloc != headers.get("host", ""):
+        raise ForeignOrigin(f"pages of {origin} may not use this gateway: see `origins`")
