@@ -1,5 +1,6 @@
 """The measurement that several scenarios share: a filled queue, then a worker that empties it."""
 
+import time
 from dataclasses import dataclass
 
 from .measure import Count, Memory
@@ -7,6 +8,7 @@ from .server import Numbers
 from .trial import Producer, Trial, TrialError
 
 TIMEOUT = 180.0
+CLIENTS_COUNTED = 1.2  # seconds in which the server counts the buffers of all connections anew
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ def fill(trial: Trial, producer: Producer, tasks: int, kind: str = "noop") -> fl
     """Enqueues `tasks` tasks the fastest way and returns the server's bytes per waiting task."""
     empty = trial.server.counters()["memory"]
     producer.enqueue(tasks, kind)
+    time.sleep(CLIENTS_COUNTED)
     return (trial.server.counters()["memory"] - empty) / tasks
 
 

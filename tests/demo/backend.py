@@ -64,11 +64,15 @@ class Backend:
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         self._stack = stack
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self._port = str(free_port())
+        self.url = f"http://127.0.0.1:{self._port}"
         self.http = stack.enter_context(httpx.Client(base_url=self.url, timeout=60))
-        self.gateway = self._start(GATEWAY, str(port))
         self.workers: list[subprocess.Popen[bytes]] = []
+        self.start_gateway()
+
+    def start_gateway(self) -> None:
+        """Starts the gateway, always on the same port, and waits until it answers."""
+        self.gateway = self._start(GATEWAY, self._port)
         eventually(self._answers, "the gateway did not start")
 
     def start_worker(self) -> subprocess.Popen[bytes]:
@@ -133,6 +137,15 @@ class Backend:
 
         found: dict[str, Any] = eventually(ended, f"{task_id} did not end")
         return found
+
+    def settle(self) -> None:
+        """Waits until killed processes are forgotten: receipts wait for them for 15 s."""
+
+        def settled() -> bool:
+            reply = self.sampling()
+            return len(reply["applied"]) == 3 and not reply["lagging"]
+
+        eventually(settled, "a process that was killed still counts")
 
     def sampling(self, **values: float) -> dict[str, Any]:
         reply = self.http.put("/api/settings", json=values)

@@ -119,6 +119,7 @@ def test_a_prompt_over_the_models_context_fails_at_once(backend: Backend) -> Non
 
 
 def test_a_setting_reaches_every_process(backend: Backend) -> None:
+    backend.settle()
     backend.sampling(temperature=0.3)
     reply = backend.sampling(max_tokens=7)
     assert reply["settings"] == {"temperature": 0.3, "max_tokens": 7}
@@ -144,6 +145,7 @@ def test_a_setting_that_cannot_be_is_refused(backend: Backend, body: dict[str, A
 
 
 def test_a_new_version_reaches_every_process_in_mid_answer(backend: Backend) -> None:
+    backend.settle()
     backend.sampling(max_tokens=80, temperature=0)
     task_id = backend.ask("Write a long story about a dragon.")
     events = backend.events(task_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def test_a_killed_worker_shows_and_the_text_ends_as_the_result(
 
 
 def test_an_upload_shows_progress_the_summary_and_the_events(page: Page, backend: Backend) -> None:
-    text = "The harbour is old. Its cranes were built in 1920. Ships come every day. " * 30
+    text = "The harbour is old. Its cranes were built in 1920. Ships come every day. " * 16
     document = {"name": "harbour.txt", "mimeType": "text/plain", "buffer": text.encode()}
     page.locator("#file").set_input_files(document)  # type: ignore[arg-type]
     card = page.locator(".job").first
@@ -166,6 +167,7 @@ def test_an_answer_can_be_stopped_and_removed(page: Page, backend: Backend) -> N
 
 
 def test_settings_and_versions_tell_who_has_them(page: Page, backend: Backend) -> None:
+    backend.settle()
     page.locator("#max_tokens").fill("200")
     expect(page.locator("#set-note")).to_have_text("Changed in all 3 processes.", timeout=PATIENCE)
     assert backend.http.get("/api/settings").json()["max_tokens"] == 200
@@ -180,6 +182,47 @@ def test_workers_and_queues_are_shown(page: Page, backend: Backend) -> None:
         expect(page.locator("#workers")).to_contain_text(str(worker.pid))
     expect(page.locator("#queues")).to_contain_text("inference")
     expect(page.locator("#queues")).to_contain_text("documents")
+
+
+def test_a_gateway_that_is_killed_and_comes_back_loses_nothing(
+    browser: Browser, backend: Backend
+) -> None:
+    backend.sampling(max_tokens=200, temperature=0.7)
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(backend.url)
+        card = ask(page, STORY)
+        wait_for_text(page, 30)
+        backend.gateway.kill()
+        backend.gateway.wait()
+        expect(page.locator("#live")).to_have_text("reconnecting", timeout=PATIENCE)
+        backend.start_gateway()
+        expect(page.locator("#live")).to_have_text("live", timeout=PATIENCE)
+        expect_the_result(card, backend)
+        assert backend.status(task_of(card))["attempts"] == 1
+
+
+def test_a_task_that_the_server_has_forgotten_is_shown_as_gone(
+    browser: Browser, backend: Backend
+) -> None:
+    # As if the page came back after the record's time to live, or to a new server.
+    job = {
+        "id": "inference-01M000000000000000000000000",
+        "kind": "prompt",
+        "title": STORY,
+        "text": "Once upon a time",
+        "last": "1-4",
+        "status": "running",
+        "facts": [],
+    }
+    with browser.new_context() as context:
+        saved = json.dumps(json.dumps([job]))
+        context.add_init_script(f"sessionStorage.setItem('jobs', {saved})")
+        page = context.new_page()
+        page.goto(backend.url)
+        expect(page.locator(".job .status")).to_have_text("gone", timeout=PATIENCE)
+        expect(page.locator(".job .note")).to_contain_text("does not know this task")
+        expect(page.locator(".job .text")).to_have_text("Once upon a time")
 
 
 def test_the_page_needs_nothing_from_elsewhere(browser: Browser, backend: Backend) -> None:

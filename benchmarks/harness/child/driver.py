@@ -191,6 +191,7 @@ def main(arguments: list[str]) -> None:
     elif verb == "worker":
         become(adapter.worker_command(int(rest[0]), int(rest[1])))
     elif verb == "exec":
+        os.dup2(ANSWERS, 1)  # the harness reads what this command prints
         become(getattr(adapter, rest[0])(*rest[1:]))
     else:
         bodies.run(produce())

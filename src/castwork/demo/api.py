@@ -101,7 +101,7 @@ async def upload_document(file: UploadFile) -> dict[str, str]:
 async def update_model(name: str, body: NewVersion) -> dict[str, Any]:
     """Has every process drop its copy of a model, and says which have."""
     receipt = await models.publish(ModelUpdated(name, str(body.version)))
-    applied = await receipt.applied(timeout=10)
+    applied = await receipt.applied(timeout=5)
     return {"model": name, "version": str(body.version), **asdict(applied)}
 
 
@@ -122,7 +122,7 @@ async def change_settings(body: Sampling) -> dict[str, Any]:
     """Changes what the body names, in every process, and says which have it."""
     changed = sampling.value.model_copy(update=body.model_dump(exclude_unset=True))
     receipt = await sampling.set(changed)
-    applied = await receipt.applied(timeout=10)
+    applied = await receipt.applied(timeout=5)
     return {"settings": changed.model_dump(), **asdict(applied)}
 
 

@@ -24,6 +24,7 @@ class Portal:
         self._producer = Producer(self._connections, limits)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._pid = 0
 
     def enqueue(self, plan: Plan, args: bytes) -> str:
@@ -34,16 +35,21 @@ class Portal:
     def close(self) -> None:
         """Close the connections and end the thread."""
         with self._lock:
-            loop, self._loop = self._loop, None
-        if loop is not None and self._pid == os.getpid():
-            asyncio.run_coroutine_threadsafe(self._connections.close(), loop).result(timeout=5)
-            loop.call_soon_threadsafe(loop.stop)
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None or self._pid != os.getpid():
+            return
+        asyncio.run_coroutine_threadsafe(self._connections.close(), loop).result(timeout=5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=5)
+        loop.close()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None or self._pid != os.getpid():  # threads do not survive a fork
                 self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
-                threading.Thread(
+                self._thread = threading.Thread(
                     target=self._loop.run_forever, name="castwork-portal", daemon=True
-                ).start()
+                )
+                self._thread.start()
             return self._loop

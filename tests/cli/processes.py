@@ -1,0 +1,181 @@
+"""The command line as real processes, started, watched and ended by the tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+HERE = Path(__file__).parent
+
+
+def wait_until(probe: Callable[[], T], what: str, *, within: float = 25.0) -> T:
+    """Call `probe` until its value is true, and return that."""
+    deadline = time.monotonic() + within
+    while not (value := probe()):
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        time.sleep(0.02)
+    return value
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment without what would choose an app or a server."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CASTWORK_")}
+    return kept | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | extra
+
+
+def castwork(
+    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path = HERE
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "castwork", *arguments],
+        env=dict(env or environment()),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=45,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+class Running:
+    """A command that runs on, its output, and all processes that it started."""
+
+    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "castwork", *arguments],
+            env=dict(env or environment()),
+            cwd=HERE,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._lines: list[str] = []
+        self._seen: dict[int, psutil.Process] = {}
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.append(line)
+
+    @property
+    def output(self) -> str:
+        """What it has said so far."""
+        return "".join(self._lines)
+
+    def wait_for(self, pattern: str, *, within: float = 30.0) -> re.Match[str]:
+        """Wait until its output matches."""
+
+        def find() -> re.Match[str] | None:
+            found = re.search(pattern, self.output)
+            assert found or self.process.poll() is None, f"it ended:\n{self.output}"
+            return found
+
+        try:
+            found = wait_until(find, pattern, within=within)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nits output:\n{self.output}") from None
+        assert found is not None
+        return found
+
+    def family(self) -> list[psutil.Process]:
+        """It and all processes below it, those of earlier looks included."""
+        try:
+            here = psutil.Process(self.process.pid)
+            for one in (here, *here.children(recursive=True)):
+                self._seen.setdefault(one.pid, one)
+        except psutil.NoSuchProcess:
+            pass
+        return list(self._seen.values())
+
+    def children(self, role: str) -> list[int]:
+        """Pids of its live children of a role: gateway or worker."""
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            try:
+                if role in child.cmdline()[:4]:
+                    found.append(child.pid)
+            except psutil.Error:
+                continue
+        return found
+
+    def alive(self) -> list[psutil.Process]:
+        """Which of the family still run."""
+        return [one for one in self.family() if is_alive(one)]
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; the family is noted first."""
+        self.family()
+        self.process.send_signal(number)
+
+    def wait(self, within: float = 30.0) -> int:
+        """Wait for its end; returns the exit code."""
+        code = self.process.wait(within)
+        self._reader.join(5)
+        return code
+
+    def clean_up(self) -> None:
+        """End what is left of it."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                pass
+        for one in self.alive():
+            one.kill()
+        self.process.wait(10)
+        assert self.process.stdout is not None
+        self._reader.join(5)
+        self.process.stdout.close()
+
+
+class Up(Running):
+    """`castwork up` on the sample app, on any free port."""
+
+    def __init__(self, *arguments: str, module: str = "sample_app") -> None:
+        super().__init__("up", module, "--port", "0", *arguments)
+
+    def wait_ready(self) -> Up:
+        """Wait for the start-up message."""
+        self.wait_for("Ctrl-C lets running tasks finish")
+        return self
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+        return self.wait_for(r"gateway +(http://[\d.]+:\d+), pid").group(1)
+
+    @property
+    def server_url(self) -> str:
+        """The Redis URL."""
+        return self.wait_for(r"CASTWORK_URL=(\S+)").group(1)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command on the same server."""
+        env = environment(CASTWORK_APP="sample_app", CASTWORK_URL=self.server_url)
+        return castwork(*arguments, env=env)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs; one that ended and waits for its parent does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
