@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 
 from castwork.channels.channel import Channel
 from castwork.channels.event import EventCodec
 from castwork.channels.setting import Setting
-from castwork.embedded import EmbeddedServer
 from castwork.inspect.inspector import Inspector, QueueInfo
 from castwork.model.codec import decode_any
 from castwork.model.errors import DefinitionError, TaskNotFound
@@ -29,7 +28,11 @@ from castwork.tasks.producer import Producer
 from castwork.tasks.queue import Queue, adopted_queue, own_queue
 from castwork.tasks.registry import Registry
 from castwork.tasks.task import Task
-from castwork.tasks.worker import Worker
+
+if TYPE_CHECKING:
+    # Loaded when used: a process that only enqueues starts without them.
+    from castwork.embedded import EmbeddedServer
+    from castwork.tasks.worker import Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -279,6 +282,8 @@ class App:
         Raises:
             DefinitionError: a queue has no task function, or there is none at all.
         """
+        from castwork.tasks.worker import Worker
+
         self._declare_groups()
         served = self._registry.queues()
         if queues is not None:
@@ -333,6 +338,8 @@ class App:
             return url
         with self._lock:
             if self._embedded is None:
+                from castwork.embedded import EmbeddedServer
+
                 folder = url.removeprefix("embedded://")
                 self._embedded = EmbeddedServer(data=Path(folder) if folder else None)
                 self._embedded.start()

@@ -18,6 +18,12 @@ import httpx
 # GIL, on a busy machine for two seconds; a lease must outlast that.
 LEASE = 5.0
 
+# A process of these tests ends when its parent has ended, however that came about.
+LIFELINE = """
+import os, threading
+threading.Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()
+"""
+
 WORKER = f"""
 import asyncio, logging, signal
 from castwork.demo import app
@@ -35,7 +41,7 @@ asyncio.run(main())
 GATEWAY = """
 import sys, uvicorn
 from castwork.demo import api
-uvicorn.run(api, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", loop="asyncio",
+uvicorn.run(api, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning",
             timeout_graceful_shutdown=1)
 """
 
@@ -160,15 +166,16 @@ class Backend:
         return False
 
     def _start(self, code: str, *arguments: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-c", code, *arguments], env=self._environment)
+        command = [sys.executable, "-c", LIFELINE + code, *arguments]
+        process = subprocess.Popen(command, env=self._environment, stdin=subprocess.PIPE)
         self._stack.callback(_end, process)
         return process
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    with process:  # closes its stdin, too
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()

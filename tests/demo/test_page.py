@@ -213,7 +213,6 @@ def test_a_task_that_the_server_has_forgotten_is_shown_as_gone(
         "text": "Once upon a time",
         "last": "1-4",
         "status": "running",
-        "facts": [],
     }
     with browser.new_context() as context:
         saved = json.dumps(json.dumps([job]))

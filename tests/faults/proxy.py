@@ -104,9 +104,7 @@ class Proxy:
             self._pumps.add(task)
             task.add_done_callback(self._ender(pair))
 
-    def _ender(
-        self, pair: Pair
-    ) -> Callable[[asyncio.Task[None]], None]:
+    def _ender(self, pair: Pair) -> Callable[[asyncio.Task[None]], None]:
         def end(task: asyncio.Task[None]) -> None:
             self._pumps.discard(task)
             self._pairs.discard(pair)

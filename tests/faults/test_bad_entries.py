@@ -49,7 +49,9 @@ async def test_undecodable_entries_are_buried_with_their_bytes(
     entries = [plain.xadd(lane, fields) for fields in BAD.values()]  # type: ignore[arg-type]
     last = await tasks("count").enqueue_many(range(10))
     worker = await crew.one(concurrency=4)
-    assert [await task.result(timeout=10) for task in first + last] == [2 * n for n in range(10)] * 2
+    assert [await task.result(timeout=10) for task in first + last] == [
+        2 * n for n in range(10)
+    ] * 2
     await eventually(ledger.is_empty, within=5)
     assert worker.is_alive
     assert len(crew.processes) == 1

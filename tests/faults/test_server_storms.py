@@ -68,7 +68,7 @@ async def test_connections_are_killed_while_tasks_run(
     await crew.started(*workers)
 
     async with repeated(lambda: plain.client_kill_filter(_type=kind), every=0.2) as kills:
-        made = await asyncio.gather(*(tasks("count").enqueue(n, 0.05) for n in range(500)))
+        made = await asyncio.gather(*(tasks("count").enqueue(n, 0.15) for n in range(500)))
         results = await asyncio.gather(*(task.result(timeout=30) for task in made))
     assert results == [2 * n for n in range(500)]
     assert sum(int(str(killed)) for killed in kills) >= 4

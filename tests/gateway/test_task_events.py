@@ -8,11 +8,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 import redis
+from tests.gateway.conftest import Event, Gates, Listen, eventually, take, take_all
+from tests.gateway.test_tasks import enqueue
 
 from castwork import App
 from castwork.gateway import sse
-from tests.gateway.conftest import Event, Gates, Listen, eventually, take, take_all
-from tests.gateway.test_tasks import enqueue
 
 
 def text_of(events: list[Event]) -> str:
@@ -90,7 +90,7 @@ async def test_the_header_counts_before_the_query(
         assert text_of(await take_all(events)) == "d"
 
 
-@pytest.mark.parametrize("last", ["x", "1", "1-", "-1", "1-2-3", "²-1", f"{2**64}-0", "1-1 "])
+@pytest.mark.parametrize("last", ["x", "1-", "-1", "1-2-3", "²-1", f"{2**64}-0", "1-1 "])
 async def test_a_bad_position_is_400(client: httpx.AsyncClient, last: str) -> None:
     task_id = await enqueue(client, "add", a=1)
     reply = await client.get(f"/tasks/{task_id}/events", params={"after": last})
@@ -161,8 +161,9 @@ async def test_a_stream_goes_on_when_the_connections_were_cut(
 
 
 async def test_closing_the_streams_ends_them_cleanly(app: App) -> None:
-    from castwork.gateway import create_gateway
     from tests.gateway.conftest import serving
+
+    from castwork.gateway import create_gateway
 
     gateway = create_gateway(app)
     async with serving(gateway) as url, httpx.AsyncClient(base_url=url) as client:
@@ -174,3 +175,23 @@ async def test_closing_the_streams_ends_them_cleanly(app: App) -> None:
             async with asyncio.timeout(10):  # a body that broke off would raise
                 assert [line async for line in lines]
         await eventually(lambda: len(gateway.state.streams) == 0)
+
+
+@pytest.mark.parametrize("path", ["/tasks/{}/events", "/channels/news/events"])
+async def test_clients_that_go_at_once_leave_no_subscription(
+    url: str, client: httpx.AsyncClient, subscriptions: Callable[[], list[str]], path: str
+) -> None:
+    task_id = await enqueue(client, "add", a=1)
+    host, _, port = url.removeprefix("http://").partition(":")
+    for number in range(60):
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET {path.format(task_id)} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        await writer.drain()
+        for _ in range(number % 12):  # at each stage of the request
+            await asyncio.sleep(0)
+        writer.transport.abort()
+    # One that stays shows that the others were served by now.
+    async with client.stream("GET", path.format(task_id)) as response:
+        await anext(response.aiter_lines())
+        assert response.status_code == 200
+    await eventually(lambda: subscriptions() == [])

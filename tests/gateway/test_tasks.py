@@ -7,9 +7,9 @@ import asyncio
 import httpx
 import pytest
 import redis
+from tests.gateway.conftest import Gates, eventually
 
 from castwork import App
-from tests.gateway.conftest import Gates, eventually
 
 
 async def enqueue(client: httpx.AsyncClient, task: str, **arguments: object) -> str:
@@ -52,9 +52,7 @@ async def test_wait_gives_up_with_202(client: httpx.AsyncClient) -> None:
     assert reply.json()["status"] == "queued"
 
 
-async def test_get_polls_long(
-    client: httpx.AsyncClient, worker: None, gates: Gates
-) -> None:
+async def test_get_polls_long(client: httpx.AsyncClient, worker: None, gates: Gates) -> None:
     task_id = await enqueue(client, "wait")
     early = await client.get(f"/tasks/{task_id}?wait=0.05")
     assert early.status_code == 200
@@ -176,9 +174,11 @@ async def test_a_running_task_is_cancelled_and_an_ended_one_stays(
     client: httpx.AsyncClient,
 ) -> None:
     task_id = await enqueue(client, "wait")
-    async with asyncio.timeout(10):
-        while (await client.get(f"/tasks/{task_id}")).json()["status"] != "running":
-            await asyncio.sleep(0.01)
+
+    async def runs() -> bool:
+        return bool((await client.get(f"/tasks/{task_id}")).json()["status"] == "running")
+
+    await eventually(runs)
     reply = await client.delete(f"/tasks/{task_id}")
     assert reply.json() == {"task_id": task_id, "cancelled": True, "status": "cancelled"}
     ended = (await client.post("/tasks/add?wait=10", json={"a": 1})).json()["task_id"]
@@ -217,8 +217,9 @@ async def test_entries_of_two_adopted_streams_are_found_by_their_ids(
     async def second(n: int) -> int:
         return -n
 
-    one = plain.xadd(f"{namespace}:first", {"n": 1}).decode()
-    two = plain.xadd(f"{namespace}:second", {"n": 2}).decode()
+    one, two = "1-1", "2-1"
+    plain.xadd(f"{namespace}:first", {"n": 1}, id=one)
+    plain.xadd(f"{namespace}:second", {"n": 2}, id=two)
     assert (await client.get(f"/tasks/{two}")).status_code == 404  # no record before it starts
     async with app.worker():
         await eventually(lambda: plain.xlen(f"{namespace}:second") == 0)

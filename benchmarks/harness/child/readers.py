@@ -34,6 +34,8 @@ class Reader(asyncio.Protocol):
         now, data = time.monotonic(), self._rest + data
         end = 0
         for match in STAMP.finditer(data):
+            if not self._left:
+                break  # an event with the whole result repeats the stamps
             self._delays.append(now - float(match[1]))
             self._left -= 1
             end = match.end()

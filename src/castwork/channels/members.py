@@ -9,7 +9,7 @@ from collections import deque
 import msgspec
 
 from castwork.model.codec import encode
-from castwork.model.errors import ConnectionFailed, NotOpen, ServerRefused
+from castwork.model.errors import ConnectionFailed, NotOpen, OutOfMemory, ServerRefused
 from castwork.redis.connections import Connections
 from castwork.redis.keys import ChannelKeys
 from castwork.redis.scripts import BEAT
@@ -53,7 +53,10 @@ class Membership:
 
     async def join(self) -> None:
         """Become a member; from now on receipts wait for this process."""
-        await self._tell(announce=False)
+        try:
+            await self._tell(announce=False)
+        except OutOfMemory as error:
+            logger.warning("receipts do not wait for this process yet: %s", error)
 
     def handled(self, event_id: str, error: str = "") -> None:
         """Note that an event was handled, or that a handler failed on it."""

@@ -50,7 +50,7 @@ def read_position(request: Request, after: str | None) -> str | None:
 
 
 def check_position(after: str | None) -> str | None:
-    """Check an id from outside: two numbers of 64 bits.
+    """Check an id from outside: two numbers of 64 bits, of which the second may be left out.
 
     Raises:
         BadPosition: it is no id.
@@ -59,8 +59,8 @@ def check_position(after: str | None) -> str | None:
         return None
     numbers = after.split("-")
     if not _POSITION.fullmatch(after) or any(int(number) >= 2**64 for number in numbers):
-        raise BadPosition(f"not an event id: {after[:100]!r}; it looks like 1764000000000-0")
-    return after
+        raise BadPosition(f"not the id of an event: {after[:100]!r}; it is as in `id:` lines")
+    return after if len(numbers) == 2 else f"{after}-0"
 
 
 class Streams:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from castwork.model.errors import ServerRefused
 from castwork.redis.connections import Connections
 from castwork.redis.keys import QueueKeys, WorkerKeys
 
@@ -54,6 +55,9 @@ class Inspector:
 
         Args:
             lanes: per lane its name, stream and group.
+
+        Raises:
+            ConnectionFailed: no server in time.
         """
         if not self._connections.is_open:
             await self._connections.open()
@@ -62,6 +66,9 @@ class Inspector:
         groups = [call("XINFO", "GROUPS", stream) for _, stream, _ in lanes]
         counts = [call("ZCARD", keys.scheduled), call("XLEN", keys.dead)]
         replies = await asyncio.gather(*lengths, *groups, *counts, return_exceptions=True)
+        for reply in replies:
+            if isinstance(reply, BaseException) and not isinstance(reply, ServerRefused):
+                raise reply
         n = len(lanes)
         waiting, running = {}, 0
         for (lane, _, group), length, found in zip(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from castwork.redis.link import Link
 from castwork.redis.replies import NoScript
 
-_FOLDER = resources.files("castwork.redis") / "lua"
+_FOLDER = Path(__file__).parent / "lua"
 
 
 class Script:

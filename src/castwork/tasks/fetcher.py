@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from castwork.model.errors import ConnectionFailed, NotOpen, ServerRefused
+from castwork.model.errors import ConnectionFailed, NotOpen, OutOfMemory, ServerRefused
 from castwork.redis.link import Link
 from castwork.redis.replies import NoGroup, Unblocked
 from castwork.redis.scripts import CLAIM, Scripts
@@ -94,9 +94,21 @@ class Fetcher:
         for lane in self._queue.lanes:
             try:
                 await self._link.call("XGROUP", "CREATE", lane.stream, lane.group, "0", "MKSTREAM")
+            except OutOfMemory:
+                # Said before the server looks whether the group exists; workers that empty the
+                # queue are just what such a server needs.
+                if not await self._has_group(lane):
+                    raise
             except ServerRefused as error:
                 if not str(error).startswith("BUSYGROUP"):
                     raise
+
+    async def _has_group(self, lane: Lane) -> bool:
+        try:
+            groups = await self._link.call("XINFO", "GROUPS", lane.stream)
+        except ServerRefused:  # no such stream
+            return False
+        return any(group[b"name"] == lane.group.encode() for group in groups)
 
     async def claim(self) -> int:
         """Take what waits, up to the free slots, and return how many tasks that were."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from castwork.model.codec import encode
-from castwork.model.errors import ConnectionFailed, ServerRefused
+from castwork.model.errors import ConnectionFailed, OutOfMemory, ServerRefused
 from castwork.redis.keys import WorkerKeys
 from castwork.redis.link import Link
 from castwork.redis.scripts import BEAT, Scripts
@@ -89,6 +89,13 @@ class Heartbeat:
             except (ConnectionFailed, ServerRefused) as error:
                 logger.warning("no sign of life was given: %s", error)
             await asyncio.sleep(self._interval)
+
+    async def begin(self) -> None:
+        """Give the first sign of life; a server without memory gets it later."""
+        try:
+            await self.beat()
+        except OutOfMemory as error:
+            logger.warning("the worker is not on the register yet: %s", error)
 
     async def beat(self) -> None:
         """Give one sign of life."""

@@ -102,7 +102,7 @@ class Worker:
                 for consumer in consumers:
                     await consumer.control.start()
                     await consumer.fetcher.create_groups()
-                await heartbeat.beat()
+                await heartbeat.begin()
                 side = [roles.create_task(heartbeat.run())]
                 side.append(roles.create_task(Timeouts([c.serving.held for c in consumers]).run()))
                 for consumer in consumers:

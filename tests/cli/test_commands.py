@@ -1,0 +1,198 @@
+"""The commands that look and operate, on a backend that runs."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.cli.processes import Running, Up, environment, wait_until
+
+
+def parsed(backend: Up, *arguments: str) -> Any:
+    found = backend.run(*arguments, "--json")
+    assert found.returncode == 0, found
+    return json.loads(found.stdout)
+
+
+def test_enqueue_prints_the_task_id(backend: Up) -> None:
+    found = backend.run("enqueue", "add", "a=1")
+    assert found.stdout.startswith("default-")
+    assert parsed(backend, "enqueue", "add", "a=1")["queue"] == "default"
+
+
+def test_enqueue_waits_for_the_result(backend: Up) -> None:
+    assert backend.run("enqueue", "add", "a=40", "b=2", "--wait").stdout == "42\n"
+    assert backend.run("enqueue", "add", '{"a": 4}', "--wait").stdout == "5\n"
+    assert backend.run("enqueue", "greet", "name=4=2", "--wait").stdout == "hello 4=2\n"
+    status = parsed(backend, "enqueue", "spell", "word=abc", "--wait")
+    assert (status["status"], status["result"]) == ("succeeded", "abc")
+
+
+def test_enqueue_with_a_key_makes_one_task(backend: Up) -> None:
+    once = backend.run("enqueue", "add", "a=1", "--key", "order-7").stdout
+    assert once
+    assert backend.run("enqueue", "add", "a=1", "--key", "order-7").stdout == once
+
+
+def test_enqueue_refuses_what_does_not_fit(backend: Up) -> None:
+    for arguments, said in {
+        ("add", "a=x"): "$.a",
+        ("add", '{"a": "x"}'): "$.a",
+        ("add", "nosuch=1"): "no parameter 'nosuch'; there are: a, b",
+        ("add", "5"): "neither a JSON object nor name=value: '5'",
+        ("add",): "missing required field `a`",
+        ("nosuch", "a=1"): "'nosuch'",
+        ("add", "a=1", "--priority", "top"): "no priority 'top'",
+    }.items():
+        found = backend.run("enqueue", *arguments)
+        assert found.returncode == 2, found
+        assert said in found.stderr
+        assert len(found.stderr.splitlines()) == 1
+
+
+def test_enqueue_tells_a_failed_task_and_a_late_one(backend: Up, tmp_path: Path) -> None:
+    found = backend.run("enqueue", "fail", f"path={tmp_path / 'never'}", "--wait")
+    assert found.returncode == 1
+    assert "RuntimeError: no such file yet" in found.stderr
+    found = backend.run("enqueue", "nap", "seconds=2", "--wait", "--timeout", "0.1")
+    assert found.returncode == 1
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_status_and_queues(backend: Up) -> None:
+    status = parsed(backend, "status")
+    assert {queue["name"] for queue in status["queues"]} == {"default", "slow", "broken"}
+    assert {worker["pid"] for worker in status["workers"]} == set(backend.children("worker"))
+    assert status["server"]["version"]
+    assert {queue["name"] for queue in parsed(backend, "queues")} == {"default", "slow", "broken"}
+    text = backend.run("status").stdout
+    for worker in status["workers"]:
+        assert worker["id"] in text
+
+
+def test_status_takes_the_app_as_an_argument_too(backend: Up) -> None:
+    found = backend.run("status", "sample_app:app", "--json")
+    assert json.loads(found.stdout)["workers"]
+
+
+def test_top_prints_a_line_each_second(backend: Up, start: Callable[..., Running]) -> None:
+    env = environment(CASTWORK_APP="sample_app", CASTWORK_URL=backend.server_url)
+    top = start("top", "--json", env=env)
+    wait_until(lambda: top.output.count("\n") >= 2, "two lines")
+    top.signal(signal.SIGINT)
+    assert top.wait() == 0
+    assert all(json.loads(line)["queues"] for line in top.output.splitlines())
+
+
+def test_top_draws_tables(backend: Up, start: Callable[..., Running]) -> None:
+    env = environment(CASTWORK_APP="sample_app", CASTWORK_URL=backend.server_url)
+    top = start("top", env=env | {"COLUMNS": "160", "LINES": "40"})
+    top.wait_for("scheduled")
+    top.signal(signal.SIGTERM)
+    assert top.wait() == 0
+
+
+def test_tasks_show_and_cancel(backend: Up) -> None:
+    task_id = backend.run("enqueue", "nap", "seconds=300").stdout.strip()
+    wait_until(lambda: parsed(backend, "tasks", "show", task_id)["status"] == "running", "it runs")
+    text = backend.run("tasks", "show", task_id).stdout
+    assert "running" in text
+    assert "nap" in text
+    assert parsed(backend, "tasks", "cancel", task_id)["status"] == "cancelled"
+    assert parsed(backend, "tasks", "show", task_id)["status"] == "cancelled"
+
+
+def test_a_task_that_ended_is_not_cancelled(backend: Up) -> None:
+    done = parsed(backend, "enqueue", "add", "a=1", "--wait")["task_id"]
+    found = backend.run("tasks", "cancel", done)
+    assert (found.returncode, found.stdout) == (1, f"{done} is succeeded\n")
+
+
+def test_a_task_that_never_was_is_one_line(backend: Up) -> None:
+    for task_id in ("default-nosuch", "nosuch-1", "nosuch"):
+        found = backend.run("tasks", "show", task_id)
+        assert found.returncode == 1
+        assert task_id in found.stderr
+        assert len(found.stderr.splitlines()) == 1
+
+
+def make_dead(backend: Up, path: Path) -> dict[str, Any]:
+    task_id = backend.run("enqueue", "fail", f"path={path}").stdout.strip()
+
+    def find() -> list[dict[str, Any]]:
+        letters = parsed(backend, "dead", "list")
+        return [letter for letter in letters if letter["task_id"] == task_id]
+
+    return wait_until(find, "it is dead")[0]
+
+
+def test_a_dead_letter_is_replayed(backend: Up, tmp_path: Path) -> None:
+    letter = make_dead(backend, tmp_path / "file")
+    shown = json.loads(backend.run("dead", "show", letter["task_id"]).stdout)
+    assert shown["errors"][-1]["message"] == "no such file yet"
+    assert letter["id"] in backend.run("dead", "list", "--queue", "broken").stdout
+    assert parsed(backend, "dead", "list", "--queue", "default") == []
+    (tmp_path / "file").touch()
+    assert parsed(backend, "dead", "replay", letter["id"])["done"] == [letter["id"]]
+
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = parsed(backend, "tasks", "show", letter["task_id"])
+        return found
+
+    wait_until(lambda: status()["status"] == "succeeded", "it is run")
+    assert status()["result"] == "mended"
+    assert letter["id"] not in backend.run("dead", "list").stdout
+
+
+def test_dead_letters_are_purged(backend: Up, tmp_path: Path) -> None:
+    one, two = (make_dead(backend, tmp_path / name) for name in ("one", "two"))
+    found = backend.run("dead", "purge", one["id"])
+    assert found.stdout == f"{one['id']} is deleted\n"
+    assert backend.run("dead", "purge", one["id"]).returncode == 1
+    assert two["id"] in parsed(backend, "dead", "purge", "--all")["done"]
+    assert parsed(backend, "dead", "list") == []
+    assert backend.run("dead", "list").stdout == "no dead letters\n"
+    assert backend.run("dead", "purge").returncode == 2
+
+
+def test_an_event_is_published_and_heard(backend: Up, start: Callable[..., Running]) -> None:
+    event_id = parsed(backend, "publish", "news", '{"n": 1}')["id"]
+    env = environment(CASTWORK_APP="sample_app", CASTWORK_URL=backend.server_url)
+    listener = start("listen", "news", "--after", "0", "--json", env=env)
+    listener.wait_for(r'"n": ?1')
+    second = backend.run("publish", "news", '{"n": 2}').stdout.strip()
+    listener.wait_for(r'"n": ?2')
+    listener.signal(signal.SIGINT)
+    assert listener.wait() == 0
+    heard = [json.loads(line) for line in listener.output.splitlines()]
+    assert [item["id"] for item in heard] == [event_id, second]
+    assert [item["event"] for item in heard] == [{"n": 1}, {"n": 2}]
+
+
+def test_a_plain_channel_counts_who_hears(backend: Up, start: Callable[..., Running]) -> None:
+    env = environment(CASTWORK_APP="sample_app", CASTWORK_URL=backend.server_url)
+    listener = start("listen", "plain", env=env)
+    wait_until(
+        lambda: parsed(backend, "publish", "plain", '{"n": 1}')["subscribers"] == 1, "it listens"
+    )
+    listener.wait_for(r'\{"n":1\}')
+
+
+def test_publish_refuses_what_does_not_fit(backend: Up) -> None:
+    for arguments in (("nosuch", "{}"), ("news", "5"), ("news", "{")):
+        found = backend.run("publish", *arguments)
+        assert found.returncode == 2, found
+        assert len(found.stderr.splitlines()) == 1
+
+
+def test_doctor_finds_a_backend_well(backend: Up) -> None:
+    checks = {check["name"]: check for check in parsed(backend, "doctor")}
+    assert {"server", "protocol", "latency", "clock", "memory", "workers"} <= set(checks)
+    assert checks["protocol"]["message"] == "RESP3"
+    assert checks["workers"] == {"name": "workers", "level": "ok", "message": "2 alive"}
+    assert checks["default"]["level"] == "ok"
+    assert checks["persistence"]["level"] == "warn"
+    assert "warn  persistence" in backend.run("doctor").stdout

@@ -1,0 +1,116 @@
+"""When a child that died is started again, and what is said of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+
+from castwork.cli import child as child_module
+from castwork.cli.child import Child, describe_end
+from castwork.cli.enqueue import read_arguments
+from castwork.cli.failure import Failure, describe
+from castwork.cli.gateway import _is_asgi
+from castwork.cli.relay import relay_lines
+from castwork.cli.restarts import SLOW, TOLERATED, WINDOW, Restarts
+from castwork.model.signature import Signature
+
+
+def test_waits_grow_up_to_those_of_a_crash_loop() -> None:
+    restarts = Restarts()
+    waits = [restarts.died(float(n)) for n in range(TOLERATED)]
+    assert waits == sorted(waits)
+    assert waits[0] < 0.2
+    assert waits[-1] < SLOW
+    assert not restarts.is_crash_loop
+    assert restarts.died(5.0) == SLOW
+    assert restarts.is_crash_loop
+
+
+def test_old_deaths_are_forgotten() -> None:
+    restarts = Restarts()
+    first = restarts.died(0.0)
+    for n in range(20):
+        restarts.died(1.0 + n / 10)
+    assert restarts.died(5.0 + WINDOW) == first
+    assert not restarts.is_crash_loop
+
+
+def test_ends_are_told_apart() -> None:
+    assert "SIGKILL" in describe_end(-9)
+    assert "stuck" in describe_end(70)
+    assert "exit code 3" in describe_end(3)
+
+
+async def test_a_crash_loop_is_said_and_slowed_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program is python itself with an unknown module, which ends at once."""
+    monkeypatch.setattr(child_module, "relay_lines", _drop)
+    said: list[str] = []
+    looping = asyncio.Event()
+
+    def say(name: str, line: str) -> None:
+        said.append(line)
+        if "from now on" in line:
+            looping.set()
+
+    child = Child(
+        "worker-1",
+        ["worker", "nosuch_module"],
+        environment={"PATH": "", "PYTHONPATH": ":".join(sys.path)},
+        descriptors=(),
+        say=say,
+        misused=lambda: None,
+    )
+    keeping = asyncio.create_task(child.keep_running())
+    async with asyncio.timeout(40):
+        await looping.wait()
+    assert len(said) == TOLERATED + 1
+    assert f"every {SLOW:.0f} s from now on: it died {TOLERATED + 1} times" in said[-1]
+    child.terminate()
+    async with asyncio.timeout(10):
+        await keeping
+    assert child.pid == 0
+
+
+async def _drop(reader: asyncio.StreamReader, name: str, say: object) -> None:
+    await reader.read()
+
+
+async def test_output_is_passed_on_line_by_line() -> None:
+    reader = asyncio.StreamReader()
+    said: list[str] = []
+    passing = asyncio.create_task(relay_lines(reader, "w", lambda _, line: said.append(line)))
+    for part in (b"one\ntw", b"o\r\n\xff\n", b"x" * 200_000 + b"\nlast"):
+        reader.feed_data(part)
+    reader.feed_eof()
+    await passing
+    assert said[:3] == ["one", "two", "\ufffd"]
+    assert said[-1] == "last"
+    assert sum(line.count("x") for line in said) == 200_000
+
+
+def test_an_error_that_quotes_a_log_is_one_line() -> None:
+    assert describe(Failure("it ended\nlog 1\nwhy\n")) == "it ended (why)"
+    assert describe(Failure("")) == "Failure"
+
+
+def test_words_become_arguments_of_the_right_types() -> None:
+    def task(text: str, count: int, exact: bool = False, tags: list[str] | None = None) -> None: ...
+
+    words = ["text=5", "count=5", "exact=true", 'tags=["a", "b"]']
+    raw = read_arguments(Signature(task), words)
+    assert raw == b'{"text":"5","count":5,"exact":true,"tags":["a","b"]}'
+
+
+def test_what_is_an_asgi_app_is_told_apart() -> None:
+    class Api:
+        async def __call__(self, scope: object, receive: object, send: object) -> None: ...
+
+    async def function(scope: object, receive: object, send: object) -> None: ...
+
+    async def other(request: object) -> None: ...
+
+    assert _is_asgi(Api())
+    assert _is_asgi(function)
+    assert not any(map(_is_asgi, (Api, other, None, "api", print)))

@@ -1,0 +1,129 @@
+"""A server that goes away and comes back, and one without memory: everything waits and goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from castwork import App, TaskFunction
+from castwork.embedded import EmbeddedServer
+from castwork.model.errors import OutOfMemory
+from castwork.redis.keys import QueueKeys
+from tests.faults.eventually import eventually
+from tests.faults.ledger import Ledger
+from tests.faults.process import Crew
+from tests.faults.sample_app import Notes
+
+Tasks = Callable[[str], TaskFunction[..., Any]]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server of this test's own, with its data in an append-only file."""
+    with EmbeddedServer(data=tmp_path / "data", port=0) as server:
+        yield server
+
+
+@pytest.fixture
+def server_url(server: EmbeddedServer) -> str:
+    return server.url
+
+
+async def test_server_restarts_and_nothing_is_lost(
+    server: EmbeddedServer,
+    crew: Crew,
+    tasks: Tasks,
+    ledger: Ledger,
+    sample: App,
+    notes: Notes,
+    tmp_path: Path,
+) -> None:
+    workers = [crew.start(concurrency=5, lease=2.0) for _ in range(2)]
+    hearer = crew.start([])
+    await crew.started(*workers, hearer)
+    count = tasks("count")
+    news = sample.channels["news"]
+    await news.publish(0)
+    delayed = await count.options(delay=2).enqueue(-1)
+    made = await count.enqueue_many([(n, 0.05) for n in range(200)])
+    await eventually(lambda: ledger.states([t.id for t in made])["succeeded"] > 20)
+
+    port = int(server.url.rpartition(":")[2])
+    await asyncio.to_thread(server.stop)
+    calls = [asyncio.create_task(count.enqueue(n)) for n in range(200, 230)]
+    results = [asyncio.create_task(task.result(timeout=30)) for task in made]
+    told = asyncio.create_task(news.publish(1))
+    await eventually(lambda: "no connection" in workers[0].log())
+    assert not any(call.done() for call in (*calls, told))
+    again = EmbeddedServer(data=tmp_path / "data", port=port)
+    await asyncio.to_thread(again.start)
+    try:
+        made += await asyncio.gather(*calls)
+        await told
+        values = await asyncio.gather(*results)
+        values += [await task.result(timeout=20) for task in (*made[200:], delayed)]
+        assert values == [*(2 * n for n in range(230)), -2]
+        assert all(worker.is_alive for worker in workers)
+        await eventually(ledger.is_empty)
+        ledger.assert_conserved([task.id for task in (*made, delayed)], succeeded=231)
+        name = f"news:{hearer.pid}"
+        await eventually(lambda: notes.read(name)[-1:] == [1])
+        assert notes.read(name) == [0, 1]
+    finally:
+        await sample.close()
+        again.stop()
+
+
+@pytest.fixture
+async def full(plain: redis.Redis) -> AsyncIterator[Callable[[], None]]:
+    """Makes the server refuse whatever needs memory."""
+
+    def fill() -> None:
+        plain.config_set("maxmemory", 1)
+
+    yield fill
+    plain.config_set("maxmemory", 0)
+
+
+async def test_server_without_memory_refuses_tasks_and_running_ones_finish(
+    crew: Crew,
+    tasks: Tasks,
+    ledger: Ledger,
+    notes: Notes,
+    plain: redis.Redis,
+    full: Callable[[], None],
+) -> None:
+    worker = await crew.one()
+    running = await tasks("count").enqueue_many([(n, 1.0) for n in range(10)])
+    await eventually(lambda: len(notes.runs()) == 10)
+    full()
+    with pytest.raises(OutOfMemory):
+        await tasks("count").enqueue(1)
+    with pytest.raises(OutOfMemory):
+        await tasks("count").options(delay=5).enqueue(1)
+    assert [await task.result(timeout=10) for task in running] == [2 * n for n in range(10)]
+    assert worker.is_alive
+    assert set(notes.runs().values()) == {1}
+    plain.config_set("maxmemory", 0)
+    assert await (await tasks("count").enqueue(4)).result(timeout=10) == 8
+    await eventually(ledger.is_empty)
+    ledger.assert_conserved([task.id for task in running], succeeded=10)
+
+
+async def test_worker_starts_on_a_server_without_memory_and_empties_the_queue(
+    sample: App, tasks: Tasks, plain: redis.Redis, namespace: str, full: Callable[[], None]
+) -> None:
+    async with sample.worker(["bounded"]):
+        pass  # its groups are made
+    made = await tasks("bounded").enqueue_many(range(5))
+    full()
+    async with sample, sample.worker(["bounded"]):
+        assert [await task.result(timeout=10) for task in made] == [0, 1, 2, 3, 4]
+    ledger = Ledger(plain, QueueKeys.of_queue(namespace, "bounded"))
+    await eventually(ledger.is_empty)
+    ledger.assert_conserved([task.id for task in made], succeeded=5)
