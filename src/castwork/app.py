@@ -8,7 +8,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from castwork.channels.channel import Channel
 from castwork.channels.event import EventCodec
@@ -320,7 +330,11 @@ class App:
                     group=group.group,
                 )
                 queue = adopted_queue(
-                    channel.keys.history, group.group, owned=False, keeps_records=False
+                    channel.keys.history,
+                    group.group,
+                    name=name,
+                    owned=False,
+                    keeps_records=False,
                 )
                 self._add(channel.group_runner(group), settings, queue)
 

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.cli.processes import Running, Up
 
 from castwork.embedded import EmbeddedServer
-from tests.cli.processes import Running, Up
 
 
 @pytest.fixture

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.cli.processes import Running, Up, environment, wait_until
+from tests.cli.processes import HERE, Running, Up, environment, wait_until
 
 
 def parsed(backend: Up, *arguments: str) -> Any:
@@ -87,12 +90,27 @@ def test_top_prints_a_line_each_second(backend: Up, start: Callable[..., Running
     assert all(json.loads(line)["queues"] for line in top.output.splitlines())
 
 
-def test_top_draws_tables(backend: Up, start: Callable[..., Running]) -> None:
+def test_top_draws_on_a_terminal_and_q_ends_it(backend: Up) -> None:
+    assert backend.run("top").returncode == 2
     env = environment(CASTWORK_APP="sample_app", CASTWORK_URL=backend.server_url)
-    top = start("top", env=env | {"COLUMNS": "160", "LINES": "40"})
-    top.wait_for("scheduled")
-    top.signal(signal.SIGTERM)
-    assert top.wait() == 0
+    screen, terminal = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "castwork", "top"],
+        env=env | {"COLUMNS": "160", "LINES": "40", "TERM": "xterm"},
+        cwd=HERE,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    try:
+        wait_until(lambda: b"scheduled" in os.read(screen, 65_536), "it draws")
+        os.write(screen, b"q")
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(screen)
 
 
 def test_tasks_show_and_cancel(backend: Up) -> None:

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import redis
+from tests.cli.processes import castwork, environment
 
 from castwork.embedded import EmbeddedServer
-from tests.cli.processes import castwork, environment
 
 
 def examine(url: str, code: int) -> dict[str, dict[str, Any]]:

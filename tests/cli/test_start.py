@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
+from tests.cli.processes import HERE, Running, castwork, environment, wait_until
 
 from castwork.embedded import EmbeddedServer
-from tests.cli.processes import Running, castwork, environment, wait_until
 
 NOWHERE = "redis://127.0.0.1:1"
 COMMANDS = [
@@ -113,6 +115,30 @@ def test_a_module_that_does_not_import_says_why(source: str, said: str, tmp_path
     line = refused("worker", "mine", code=2, cwd=tmp_path)
     assert said in line
     assert "'mine'" in line
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra", "command"),
+    [
+        ("typer", "castwork[cli]", ("worker", "sample_app")),
+        ("uvicorn", "castwork[gateway]", ("gateway", "sample_app", "--redis", NOWHERE)),
+        ("fastapi", "castwork[gateway]", ("gateway", "sample_app", "--redis", NOWHERE)),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_named(
+    missing: str, extra: str, command: tuple[str, ...]
+) -> None:
+    program = (
+        "import sys; sys.path.insert(0, '.'); "
+        f"sys.modules[{missing!r}] = None; sys.argv = ['castwork', *{command!r}]; "
+        "from castwork.cli.main import main; main()"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), cwd=HERE, capture_output=True, text=True
+    )
+    assert (found.returncode, len(found.stderr.splitlines())) == (2, 1), found
+    assert f"needs {missing!r}" in found.stderr
+    assert f"pip install '{extra}'" in found.stderr
 
 
 def test_a_command_without_an_app_asks_for_one() -> None:

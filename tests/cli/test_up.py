@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from tests.cli.processes import Up, castwork, is_alive, wait_until
 
 from castwork.embedded import EmbeddedServer
-from tests.cli.processes import Up, castwork, is_alive, wait_until
 
 StartUp = Callable[..., Up]
 
@@ -29,6 +30,15 @@ def post(url: str, body: object) -> dict[str, object]:
     with urllib.request.urlopen(request, timeout=20) as answer:
         found: dict[str, object] = json.load(answer)
     return found
+
+
+def accepts(url: str) -> bool:
+    host, port = url.removeprefix("http://").split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def assert_all_gone(up: Up, within: float) -> None:
@@ -112,6 +122,16 @@ def test_ctrl_c_lets_a_running_task_finish(start_up: StartUp, own_server: Embedd
     assert_all_gone(up, within=5)
 
 
+def test_an_open_stream_does_not_hold_up_the_stop(start_up: StartUp) -> None:
+    up = start_up("--workers", "1").wait_ready()
+    with urllib.request.urlopen(f"{up.url}/channels/news/events", timeout=20) as stream:
+        up.signal(signal.SIGINT)
+        assert up.wait() == 0
+        stream.read()  # it has ended too
+    assert "Traceback" not in up.output
+    assert_all_gone(up, within=5)
+
+
 def test_a_second_signal_ends_everything_at_once(start_up: StartUp) -> None:
     up = start_up("--workers", "1", "--grace", "300").wait_ready()
     task_id = up.run("enqueue", "nap", "seconds=300").stdout.strip()
@@ -119,7 +139,8 @@ def test_a_second_signal_ends_everything_at_once(start_up: StartUp) -> None:
     wait_until(lambda: json.loads(up.run(*show).stdout)["status"] == "running", "it runs")
     up.signal(signal.SIGINT)
     up.wait_for(r"1 tasks get 300 s to finish")
-    assert up.alive()
+    wait_until(lambda: not accepts(up.url), "the gateway accepts nothing any more", within=5)
+    assert up.children("worker")
     up.signal(signal.SIGINT)
     up.wait(within=10)
     assert_all_gone(up, within=5)
@@ -204,6 +225,8 @@ def test_an_outage_of_the_server_is_waited_for(start_up: StartUp, tmp_path: Path
         assert found.stdout.strip() == "2", found.stderr
         assert post(f"{up.url}/tasks/add?wait=20", {"a": 2})["result"] == 3
         assert up.children("worker") + up.children("gateway") == before
+        up.signal(signal.SIGTERM)
+        assert up.wait() == 0
 
 
 def test_a_server_elsewhere_that_is_away_is_one_line() -> None:

@@ -131,10 +131,21 @@ def test_a_killed_worker_shows_and_the_text_ends_as_the_result(
     card = ask(page, STORY)
     wait_for_text(page, 20)
     backend.kill_worker_of(task_of(card))
-    expect(card.locator(".note")).to_contain_text("A worker was lost", timeout=PATIENCE)
+    expect(card.locator(".note")).to_contain_text("Attempt 2", timeout=PATIENCE)
     status = expect_the_result(card, backend)
     assert status["attempts"] == 2
     expect(card.locator("footer")).to_contain_text("attempt 2")
+
+
+def test_more_answers_than_a_browser_opens_connections_all_arrive(
+    page: Page, backend: Backend
+) -> None:
+    backend.sampling(max_tokens=8, temperature=0)
+    for number in range(7):
+        ask(page, f"{STORY} It has {number} heads.")
+    for card in page.locator(".job").all():
+        expect_the_result(card, backend)
+    expect(page.locator(".job")).to_have_count(7)
 
 
 def test_an_upload_shows_progress_the_summary_and_the_events(page: Page, backend: Backend) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import redis
-
-from castwork import App, TaskFunction
-from castwork.redis.keys import QueueKeys
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.proxy import Proxy
 from tests.faults.sample_app import Notes, build
+
+from castwork import App, TaskFunction
+from castwork.redis.keys import QueueKeys
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import redis
-
 from tests.faults.eventually import eventually
 
 _PROGRAM = Path(__file__).with_name("sample_app.py")

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import redis
-
-from castwork import App, TaskFunction
-from castwork.model.errors import TaskDead, TaskNotFound, UndecodableEntry
 from tests.faults.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes
+
+from castwork import App, TaskFunction
+from castwork.model.errors import TaskDead, TaskNotFound, UndecodableEntry
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
 
@@ -84,7 +84,7 @@ async def test_undecodable_entry_cannot_be_replayed(
 ) -> None:
     plain.xadd(ledger.streams[1], {"hello": "world"})
     await crew.one()
-    await eventually(lambda: ledger.dead())
+    await eventually(ledger.dead)
     [dead] = [d for d in sample.dead_letters() if d._queue.name == "work"]
     [letter] = await dead.list()
     with pytest.raises(UndecodableEntry, match="'task'"):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import redis
-
-from castwork import App
-from castwork.redis.keys import ChannelKeys, QueueKeys
 from tests.faults.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew, Process
 from tests.faults.proxy import Proxy
 from tests.faults.sample_app import Notes, build
+
+from castwork import App
+from castwork.redis.keys import ChannelKeys, QueueKeys
 
 
 def heard(notes: Notes, process: Process, channel: str = "news") -> list[object]:

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import redis
-
-from castwork import App, Task, TaskFunction, TaskState
-from castwork.model.errors import TaskCancelled
 from tests.faults.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes
 from tests.faults.test_stopping import add_to_every_lane
+
+from castwork import App, Task, TaskFunction, TaskState
+from castwork.model.errors import TaskCancelled
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
 
@@ -57,7 +57,7 @@ async def test_running_task_is_interrupted(
 ) -> None:
     await crew.one()
     task = await tasks("linger").enqueue(30)
-    await eventually(lambda: notes.runs())
+    await eventually(notes.runs)
     assert await task.cancel(timeout=5)
     assert (await task.status()).status is TaskState.CANCELLED
     assert notes.runs("interrupted") == {task.id: 1}

@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 import redis
+from tests.faults.proxy import Proxy
+from tests.faults.sample_app import QUICK as QUICKLY
+from tests.faults.sample_app import build
 
 from castwork import App, AppSettings, LinkSettings
 from castwork.embedded import EmbeddedServer
 from castwork.model.errors import AuthenticationFailed, EffectUnknown, ServerUnavailable
-from tests.faults.proxy import Proxy
-from tests.faults.sample_app import QUICK as QUICKLY
-from tests.faults.sample_app import build
 
 QUICK = AppSettings(link=LinkSettings(connect_timeout=0.5))
 

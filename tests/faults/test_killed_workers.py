@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import redis
-
-from castwork import App, Chunk, TaskFunction, TaskState
-from castwork.model.record import Record
 from tests.faults.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew, Process
 from tests.faults.sample_app import Notes
+
+from castwork import App, Chunk, TaskFunction, TaskState
+from castwork.model.record import Record
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
 

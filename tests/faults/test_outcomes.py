@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import redis
-
-from castwork import App, TaskFunction, TaskState
-from castwork.model.errors import QueueFull, TaskDead, TaskExpired, TaskFailed
-from castwork.redis.keys import QueueKeys
 from tests.faults.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes
+
+from castwork import App, TaskFunction, TaskState
+from castwork.model.errors import QueueFull, TaskDead, TaskExpired, TaskFailed
+from castwork.redis.keys import QueueKeys
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
 

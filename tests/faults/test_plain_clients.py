@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import redis
-
-from castwork import App, TaskFunction
-from castwork.model.errors import TaskDead
-from castwork.redis.keys import QueueKeys
 from tests.faults.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes
+
+from castwork import App, TaskFunction
+from castwork.model.errors import TaskDead
+from castwork.redis.keys import QueueKeys
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
 
@@ -124,7 +124,7 @@ async def test_dead_plain_entry_is_replayed(
 ) -> None:
     await crew.one([foreign])
     entry = _add(plain, foreign, prompt="x", number="many")
-    await eventually(lambda: adopted.dead())
+    await eventually(adopted.dead)
     [dead] = [d for d in sample.dead_letters() if d._queue.name == foreign]
     assert await dead.replay(entry) == entry
     await eventually(lambda: adopted.dead() and adopted.is_empty())  # as unfit as it was

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import redis
+from tests.faults.eventually import eventually
+from tests.faults.ledger import Ledger
+from tests.faults.process import Crew
+from tests.faults.sample_app import Notes
 
 from castwork import App, TaskFunction
 from castwork.embedded import EmbeddedServer
 from castwork.model.errors import OutOfMemory
 from castwork.redis.keys import QueueKeys
-from tests.faults.eventually import eventually
-from tests.faults.ledger import Ledger
-from tests.faults.process import Crew
-from tests.faults.sample_app import Notes
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
 

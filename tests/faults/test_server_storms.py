@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import redis
-
-from castwork import TaskFunction
 from tests.faults.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes
+
+from castwork import TaskFunction
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
 
@@ -85,7 +85,7 @@ async def test_all_data_is_lost_and_work_goes_on(
     workers = [crew.start() for _ in range(2)]
     await crew.started(*workers)
     running = await tasks("linger").enqueue(30)
-    await eventually(lambda: notes.runs())
+    await eventually(notes.runs)
     plain.flushall()
     await eventually(lambda: notes.runs("interrupted") == {running.id: 1})
     made = await tasks("count").enqueue_many(range(20))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import redis
-
-from castwork import TaskFunction
 from tests.faults.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes
+
+from castwork import App, TaskFunction
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
 
@@ -44,7 +45,7 @@ async def test_stopping_worker_hands_back_what_it_has_not_started(
     worker = await crew.one(concurrency=1, block=5.0, lease=30.0, grace=20.0)
     ids = add_to_every_lane(plain, ledger, 1.5)
     await eventually(lambda: ledger.pending() == 3)
-    await eventually(lambda: notes.runs())
+    await eventually(notes.runs)
     worker.terminate()
     await eventually(lambda: ledger.pending() == 1, within=1.2)  # sooner than the first ends
     [started] = notes.runs()
@@ -66,7 +67,7 @@ async def test_task_that_outlasts_the_grace_is_finished_elsewhere_uncounted(
 ) -> None:
     worker = await crew.one(lease=30.0, grace=0.3)
     task = await tasks("linger").options(attempts=1).enqueue(1.5)
-    await eventually(lambda: notes.runs())
+    await eventually(notes.runs)
     worker.terminate()
     assert await worker.ended() == 0
     heir = await crew.one(lease=30.0)
@@ -96,7 +97,7 @@ async def test_blocked_event_loop_keeps_the_lease_and_is_named(
 ) -> None:
     blocked = await crew.one(lease=1.0)
     task = await tasks("block").enqueue(3.0)
-    await eventually(lambda: notes.runs())
+    await eventually(notes.runs)
     await crew.one(lease=1.0)  # would take it, if the lease ran out
     assert await task.result(timeout=10) == "done"
     assert notes.runs() == {task.id: 1}
@@ -106,14 +107,13 @@ async def test_blocked_event_loop_keeps_the_lease_and_is_named(
     assert f"by task {task.id} (block)" in blocked.log()
 
 
-@pytest.mark.parametrize("lease", [1.0])
 async def test_event_loop_that_is_blocked_for_good_is_reported_and_its_task_comes_back(
-    crew: Crew, tasks: Tasks, ledger: Ledger, notes: Notes, lease: float
+    crew: Crew, tasks: Tasks, ledger: Ledger, notes: Notes
 ) -> None:
-    stuck = await crew.one(lease=lease)
+    stuck = await crew.one(lease=1.0)
     task = await tasks("wedge").enqueue(30.0)
-    await eventually(lambda: notes.runs())
-    await crew.one(lease=lease)
+    await eventually(notes.runs)
+    await crew.one(lease=1.0)
     assert await task.result(timeout=15) == "done"
     [place] = await eventually(lambda: notes.read("stuck"), within=10)
     assert task.id in place
@@ -122,3 +122,31 @@ async def test_event_loop_that_is_blocked_for_good_is_reported_and_its_task_come
     await eventually(ledger.is_empty)
     ledger.assert_conserved([task.id], succeeded=1)
     assert notes.runs() == {task.id: 2}
+
+
+async def test_worker_that_stops_in_mid_flow_keeps_nothing(
+    sample: App, tasks: Tasks, ledger: Ledger, notes: Notes
+) -> None:
+    ids: list[str] = []
+
+    ended = asyncio.Event()
+
+    async def flow() -> None:
+        while not ended.is_set():
+            made = await tasks("count").enqueue_many([(n, 0.002) for n in range(3)])
+            ids.extend(task.id for task in made)
+            await asyncio.sleep(random.uniform(0, 0.004))
+
+    flowing = asyncio.create_task(flow())
+    for _ in range(25):
+        worker = sample.worker(["work"], lease=30.0, concurrency=2, block=0.1)
+        async with worker:
+            await asyncio.sleep(random.uniform(0.01, 0.05))
+        assert ledger.pending() == 0
+    ended.set()
+    await flowing
+    async with sample.worker(["work"], lease=30.0):
+        await eventually(ledger.is_empty)
+    await eventually(lambda: ledger.states(ids) == {"succeeded": len(ids)})
+    ledger.assert_conserved(ids, succeeded=len(ids))
+    assert notes.runs() == dict.fromkeys(ids, 1)

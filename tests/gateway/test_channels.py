@@ -52,7 +52,7 @@ async def test_an_event_is_published(client: httpx.AsyncClient, app: App) -> Non
 async def test_a_plain_channel_is_heard_by_any_program(
     client: httpx.AsyncClient, plain: redis.Redis, plain_channel: str
 ) -> None:
-    with plain.pubsub() as other:
+    with plain.pubsub() as other:  # type: ignore[no-untyped-call]
         other.subscribe(plain_channel)
         assert other.get_message(timeout=5)["type"] == "subscribe"
         reply = await client.post(f"/channels/{plain_channel}", json={"n": 1})
@@ -162,7 +162,7 @@ async def test_catching_up_while_events_come_neither_loses_nor_doubles(
             await channel.publish({"n": number})
 
     flooding = asyncio.create_task(flood())
-    last, heard = "0", []
+    last, heard = "0", list[int]()
     while len(heard) < 600:
         async with listen("/channels/news/events", last=last) as events:
             got = await take(events, min(150, 600 - len(heard)))

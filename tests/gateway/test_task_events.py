@@ -8,11 +8,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 import redis
-from tests.gateway.conftest import Event, Gates, Listen, eventually, take, take_all
+from tests.gateway.conftest import Event, Gates, Listen, eventually, serving, take, take_all
 from tests.gateway.test_tasks import enqueue
 
 from castwork import App
-from castwork.gateway import sse
+from castwork.gateway import create_gateway, sse
 
 
 def text_of(events: list[Event]) -> str:
@@ -24,7 +24,7 @@ async def test_a_task_is_followed_to_its_result(
 ) -> None:
     task_id = await enqueue(client, "spell", word="castwork", pause=True)
     async with listen(f"/tasks/{task_id}/events") as events:
-        head = []
+        head: list[Event] = []
         while text_of(head) != "ca":
             head += await take(events, 1)
         gates.open.set()
@@ -135,8 +135,8 @@ async def test_an_entry_without_a_record_is_followed(
     async def order(n: int) -> int:
         return n * 2
 
-    entry = plain.xadd(f"{namespace}:orders", {"n": 21}).decode()
-    async with listen(f"/tasks/{entry}/events") as events, app.worker():
+    plain.xadd(f"{namespace}:orders", {"n": 21}, id="7-1")
+    async with listen("/tasks/7-1/events") as events, app.worker():
         heard = await take_all(events)
     assert heard[-1].data["result"] == 42
 
@@ -161,10 +161,6 @@ async def test_a_stream_goes_on_when_the_connections_were_cut(
 
 
 async def test_closing_the_streams_ends_them_cleanly(app: App) -> None:
-    from tests.gateway.conftest import serving
-
-    from castwork.gateway import create_gateway
-
     gateway = create_gateway(app)
     async with serving(gateway) as url, httpx.AsyncClient(base_url=url) as client:
         task_id = await enqueue(client, "add", a=1)
@@ -195,3 +191,19 @@ async def test_clients_that_go_at_once_leave_no_subscription(
         await anext(response.aiter_lines())
         assert response.status_code == 200
     await eventually(lambda: subscriptions() == [])
+
+
+async def test_a_server_that_stops_ends_its_streams_without_a_traceback(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with httpx.AsyncClient() as client:
+        async with serving(create_gateway(app)) as url:
+            reply = await client.post(f"{url}/tasks/add", json={"a": 1})
+            path = f"{url}/tasks/{reply.json()['task_id']}/events"
+            response = await client.send(client.build_request("GET", path), stream=True)
+            lines = response.aiter_lines()
+            await anext(lines)
+        async with asyncio.timeout(10):  # a body that broke off would raise
+            assert [line async for line in lines]
+    assert "Cancel 1 running task" in caplog.text
+    assert "Traceback" not in caplog.text

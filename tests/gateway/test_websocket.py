@@ -79,7 +79,7 @@ async def test_a_task_is_enqueued_and_followed(ws: Socket) -> None:
     )
     task_id = enqueued["task_id"]
     assert await ws.ask(follow=task_id) == {"type": "following", "task_id": task_id}
-    heard = []
+    heard: list[dict[str, Any]] = []
     while not heard or heard[-1]["type"] != "result":
         heard.append(await ws.hear())
     assert {message["task_id"] for message in heard} == {task_id}

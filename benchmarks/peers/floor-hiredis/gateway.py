@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 import bodies
+
 from link import connect
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"

@@ -31,7 +31,7 @@ class Banner:
         rows: per process its name and where it is.
         times: what took how many seconds.
         hints: what to try next.
-        url: the server's URL, for other terminals.
+        url: the server's URL, for other terminals; not shown when it has a login.
     """
 
     module: str
@@ -45,7 +45,9 @@ class Banner:
         width = max(len(name) for name, _ in self.rows) + 2
         total = max(self.times.values())
         times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.times.items())
-        exports = {"CASTWORK_APP": self.module, "CASTWORK_URL": self.url}
+        exports = {"CASTWORK_APP": self.module}
+        if "@" not in self.url:  # a login does not belong into a log
+            exports["CASTWORK_URL"] = self.url
         export = " ".join(f"{name}={shlex.quote(value)}" for name, value in exports.items())
         hints = [line for hint in self.hints for line in hint.rstrip().splitlines()]
         return [

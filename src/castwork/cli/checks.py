@@ -124,7 +124,8 @@ async def _check_queue(app: App, queue: Queue, *, is_served: bool) -> Check:
     if dead:
         problems.append(f"{dead} dead letters (castwork dead list)")
     facts = f"{pending} running, {len(consumers)} consumers"
-    return _check(queue.name, not problems, "; ".join([facts, *problems]))
+    name = f"{queue.name} ({queue.group})" if queue.adopted else queue.name
+    return _check(name, not problems, "; ".join([facts, *problems]))
 
 
 def _check(name: str, fine: bool, message: str) -> Check:

@@ -56,10 +56,12 @@ def find_api(app: App, module: str) -> Any:
     Raises:
         Failure: what a gateway needs is not installed.
     """
-    api = getattr(load_module(module), "api", None)
-    if _is_asgi(api):
-        return api
     try:
+        import uvicorn  # noqa: F401 - looked for here, so that its absence is one line
+
+        api = getattr(load_module(module), "api", None)
+        if _is_asgi(api):
+            return api
         from castwork.gateway import create_gateway
     except ModuleNotFoundError as error:
         raise Failure(
@@ -77,6 +79,12 @@ def _is_asgi(api: object) -> bool:
     parameters = inspect.signature(call).parameters.values()
     wanted = 3 if call is api else 4
     return inspect.iscoroutinefunction(call) and len(parameters) == wanted
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for the traceback of a stream that was cut off because we stop."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError)
 
 
 async def _serve(app: App, api: Any, listener: socket.socket) -> None:
@@ -98,6 +106,7 @@ async def _serve(app: App, api: Any, listener: socket.socket) -> None:
         timeout_graceful_shutdown=GRACE,
     )
     server = Server(config)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     def stop() -> None:
         logger.info("stopping")

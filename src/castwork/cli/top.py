@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from castwork.app import App
+from castwork.cli.failure import MISUSED, Failure
 from castwork.cli.options import AppOption, Json, ModuleToo, Redis
 from castwork.cli.output import ago, make_table, print_json
 from castwork.cli.session import on_server
@@ -37,6 +38,8 @@ def top(
     module: ModuleToo = None, app: AppOption = None, redis: Redis = None, json: Json = False
 ) -> None:
     """Watch queues and workers; q or Ctrl-C ends. With --json one line each second."""
+    if not json and not sys.stdout.isatty():
+        raise Failure("top draws on a terminal; say --json for one line each second", code=MISUSED)
     on_server(module or app, redis, _stream if json else _watch)
 
 

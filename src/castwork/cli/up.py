@@ -64,14 +64,14 @@ def up(  # noqa: PLR0913, PLR0917 - options are arguments
 
 def _private_server(app: App, data: Path | None) -> EmbeddedServer | None:
     """The embedded server, not started yet; None when the App has a server elsewhere."""
-    scheme, found, folder = app.url.partition("embedded://")
-    if not found or scheme:
+    if not app.url.startswith("embedded://"):
         if data is not None:
             raise Failure(
                 f"--data is for the embedded server, but the server is {_shown(app.url)}",
                 code=MISUSED,
             )
         return None
+    folder = app.url.removeprefix("embedded://")
     return EmbeddedServer(data=data or (Path(folder) if folder else None))
 
 

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 # Arguments travel through Redis as JSON, in which bytes grow by a third. That will do for the
 # files of a demo; for larger ones, keep the file in a store of your own and send its address.
 MAX_FILE = 2_000_000
-READ_AT_MOST = 8  # chunks of a document that the model reads, spread over the whole text
+READ_AT_MOST = 6  # chunks of a document that the model reads, spread over the whole text
 CENTS_PER_PAGE = 2
 
 app = App("embedded://", settings=AppSettings(limits=Limits(payload=3_000_000)))
@@ -148,7 +148,8 @@ async def summarise(text: str) -> str:
     model = await weights.get()
     prompt = f"Summarize this text in one or two short sentences:\n\n{text}"
     async with aclosing(model.stream(prompt, temperature=0, max_tokens=72)) as answer:
-        return "".join([token async for token in answer]).strip()
+        text = "".join([token async for token in answer]).strip()
+    return text[: text.rfind(".") + 1] or text  # without a sentence that was cut off
 
 
 def spread(chunks: list[str], most: int) -> list[str]:

@@ -124,6 +124,8 @@ class EventStream(StreamingResponse):
             await self._send(send, _COMMENT)  # proxies may hold headers back until a body comes
             self._streams.add(stream)
             await self._watch(stream, gone, send)
+        except asyncio.CancelledError:
+            pass  # the server stops: this is the end of the request, so end it in good order
         finally:
             stream.cancel()
             gone.cancel()

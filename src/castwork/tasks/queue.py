@@ -79,6 +79,7 @@ def adopted_queue(
     stream: str,
     group: str,
     *,
+    name: str = "",
     settings: QueueSettings | None = None,
     owned: bool = True,
     keeps_records: bool = True,
@@ -88,13 +89,14 @@ def adopted_queue(
     Args:
         stream: its key.
         group: the consumer group to read it with.
+        name: the queue's name; the stream's by default.
         owned: delete entries once acknowledged; False where others read the stream too.
         keeps_records: store outcomes.
     """
     keys = QueueKeys.of_stream(stream, group)
     lane = Lane("stream", stream, group, share=0.2, owned=owned)
     return Queue(
-        stream,
+        name or stream,
         keys,
         (*_own_lanes(keys, group), lane),
         settings or QueueSettings(),

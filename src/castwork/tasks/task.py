@@ -46,8 +46,8 @@ class TaskStatus(msgspec.Struct, omit_defaults=True):
     task: str = ""
     attempts: int = 0
     worker: str = ""
-    started_at: float = 0.0
-    finished_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: ErrorInfo | None = None
 
@@ -215,8 +215,8 @@ def status_of(task_id: str, queue: str, record: Record) -> TaskStatus:
         record.task,
         record.attempts,
         record.worker,
-        record.started_at,
-        record.finished_at,
+        record.started_at or None,
+        record.finished_at or None,
         record.result,
         record.error,
     )

@@ -1,13 +1,18 @@
-"""When a child that died is started again, and what is said of its end."""
+"""The parts of the command line that need no process of their own, or hardly one."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import shlex
 import sys
+from types import ModuleType
 
 import pytest
 
+from castwork import App
 from castwork.cli import child as child_module
+from castwork.cli.banner import Banner, find_hints
 from castwork.cli.child import Child, describe_end
 from castwork.cli.enqueue import read_arguments
 from castwork.cli.failure import Failure, describe
@@ -114,3 +119,26 @@ def test_what_is_an_asgi_app_is_told_apart() -> None:
     assert _is_asgi(Api())
     assert _is_asgi(function)
     assert not any(map(_is_asgi, (Api, other, None, "api", print)))
+
+
+def test_a_login_stays_out_of_the_start_up_message() -> None:
+    rows, times = [("server", "here")], {"server": 0.1}
+    lines = "\n".join(Banner("mine:app", "redis://:secret@h:1", rows, times).lines())
+    assert "secret" not in lines
+    assert "CASTWORK_APP=mine:app" in lines
+    lines = "\n".join(Banner("mine:app", "redis://h:1", rows, times).lines())
+    assert "CASTWORK_URL=redis://h:1" in lines
+
+
+def test_without_hints_a_call_that_fits_is_suggested() -> None:
+    app = App("redis://h:1")
+
+    @app.task
+    async def infer(prompt: str, count: int, deep: bool = False) -> str:
+        return prompt * count
+
+    hints = find_hints(ModuleType("mine"), app, "http://g:1")
+    assert hints[0].startswith("curl -s http://g:1/tasks/infer ")
+    body = shlex.split(hints[0])[-1]
+    assert infer.signature.decode(body.encode())
+    assert json.loads(body).keys() == {"prompt", "count"}
