@@ -42,11 +42,12 @@ from castwork.tasks.task import Task
 if TYPE_CHECKING:
     # Loaded when used: a process that only enqueues starts without them.
     from castwork.embedded import EmbeddedServer
-    from castwork.tasks.worker import Worker
+    from castwork.tasks.worker import StartHook, Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+Hook = TypeVar("Hook", bound=Callable[[], Awaitable[None] | None])
 
 #: Overrides every app's URL: `castwork up` and deployments set it for their processes.
 URL_VARIABLE = "CASTWORK_URL"
@@ -116,6 +117,7 @@ class App:
         self._portal = Portal(self.find_url, self.settings.link, self.settings.limits)
         self._registry = Registry()
         self._queues: dict[str, Queue] = {}
+        self._start_hooks: list[StartHook] = []
         self.channels: dict[str, Channel[Any]] = {}
         self.shared_settings: dict[str, Setting[Any]] = {}
         self._worker_keys = WorkerKeys(self.settings.namespace)
@@ -234,6 +236,14 @@ class App:
         self.shared_settings[name] = setting
         return setting
 
+    def on_worker_start(self, hook: Hook) -> Hook:
+        """Have every worker call a function before it claims tasks: to load a model, say.
+
+        A hook that raises ends the worker: it does not take tasks that it cannot run.
+        """
+        self._start_hooks.append(hook)
+        return hook
+
     # -- running ------------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -311,6 +321,7 @@ class App:
             self._worker_keys,
             replace(WorkerSettings(), **options),
             self.settings.limits,
+            on_start=self._start_hooks,
             on_stuck=on_stuck,
         )
 

@@ -143,19 +143,21 @@ def _add_failing(app: App, notes: Notes) -> None:
 
 
 def _add_adopting(app: App, notes: Notes, namespace: str) -> None:
-    def note(prompt: str, number: int, ratio: float) -> dict[str, Any]:
-        notes.ran()
-        return {"prompt": prompt, "number": number + 1, "ratio": ratio}
-
     @app.task(stream=f"{namespace}:foreign", group="workers", attempts=3, backoff=QUICK)
     async def adopt(
-        prompt: str, number: int = 0, ratio: float = 0.5, pause: float = 0.0
+        prompt: str,
+        number: int = 0,
+        ratio: float = 0.5,
+        pause: float = 0.0,
+        failures: int = 0,
+        tag: str | None = None,
+        parts: list[int] | None = None,
     ) -> dict[str, Any]:
-        made = note(prompt, number, ratio)
+        notes.ran()
         await asyncio.sleep(pause)
-        if prompt == "fail" or (prompt == "flaky" and current().attempt == 1):
-            raise RuntimeError(prompt)
-        return made
+        if current().attempt <= failures:
+            raise RuntimeError(f"failure {current().attempt}")
+        return {"prompt": prompt, "number": number, "ratio": ratio, "tag": tag, "parts": parts}
 
     @app.task(stream=f"{namespace}:shared", group="readers", keep_entries=True)
     async def share(prompt: str) -> str:
@@ -183,7 +185,7 @@ def _add_channels(app: App, notes: Notes, history: int) -> None:
     async def bill(event: int) -> None:
         notes.client.hincrby(notes.key("bills"), str(event), 1)
         await asyncio.sleep(0.01)
-        if event < 0:
+        if event < 0 and current().attempt <= 3:
             raise RuntimeError("this one cannot be billed")
 
 

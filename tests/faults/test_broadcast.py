@@ -12,6 +12,9 @@ from tests.faults.sample_app import Notes, build
 from castwork import App
 from castwork.redis.keys import ChannelKeys, QueueKeys
 
+#: The queue of the group's handlers.
+BILLING = ["sales:billing"]
+
 
 def heard(notes: Notes, process: Process, channel: str = "news") -> list[object]:
     return notes.read(f"{channel}:{process.pid}")
@@ -154,7 +157,7 @@ async def test_group_handles_each_event_though_a_process_is_killed(
     crew: Crew, sample: App, notes: Notes, plain: redis.Redis, namespace: str
 ) -> None:
     history = ChannelKeys(namespace, "sales").history
-    processes = [crew.start([history], concurrency=3) for _ in range(3)]
+    processes = [crew.start(BILLING, concurrency=3) for _ in range(3)]
     await crew.started(*processes)
     for number in range(200):
         await sample.channels["sales"].publish(number)
@@ -178,7 +181,7 @@ async def test_event_that_a_group_cannot_handle_is_retried_and_buried(
     crew: Crew, sample: App, notes: Notes, plain: redis.Redis, namespace: str
 ) -> None:
     history = ChannelKeys(namespace, "sales").history
-    await crew.one([history])
+    await crew.one(BILLING)
     for event in (1, -1, 2):
         await sample.channels["sales"].publish(event)
     ledger = Ledger(plain, QueueKeys.of_stream(history, "billing"), group="billing")
@@ -188,4 +191,12 @@ async def test_event_that_a_group_cannot_handle_is_retried_and_buried(
     await eventually(ledger.is_empty)
     bills = {int(event): int(n) for event, n in plain.hgetall(notes.key("bills")).items()}
     assert bills == {1: 1, -1: 3, 2: 1}
+    [dead] = [d for d in sample.dead_letters() if [d.name] == BILLING]
+    [shown] = await dead.list()
+    assert (shown.task, shown.fields["event"]) == ("sales:billing", "-1")
+    await dead.replay(shown.id)  # the fourth attempt succeeds
+    await eventually(lambda: plain.hget(notes.key("bills"), "-1") == b"4")
+    await eventually(ledger.is_empty)
+    assert ledger.dead() == []
+    assert plain.keys(f"{ledger.keys.record('')}*") == []  # groups keep no records
     assert plain.xpending(history, "billing")["pending"] == 0

@@ -64,18 +64,21 @@ async def test_plain_entry_is_run_once_with_its_values_converted(
     for _ in range(2):
         crew.start([foreign])
     await crew.started(*crew.processes)
-    late = _add(plain, foreign, prompt="[late]", number="5", ratio="0.25", user="u1")
+    late = _add(
+        plain,
+        foreign,
+        prompt="[late]",
+        number="5",
+        ratio="0.25",
+        tag='{"x"}',
+        parts="[1]",
+        user="u",
+    )
     adopt = tasks("adopt")
-    assert await adopt.task(early).result(timeout=10) == {
-        "prompt": "early",
-        "number": 5,
-        "ratio": 0.5,
-    }
-    assert await adopt.task(late).result(timeout=10) == {
-        "prompt": "[late]",
-        "number": 6,
-        "ratio": 0.25,
-    }
+    made = {"prompt": "early", "number": 4, "ratio": 0.5, "tag": None, "parts": None}
+    assert await adopt.task(early).result(timeout=10) == made
+    made = {"prompt": "[late]", "number": 5, "ratio": 0.25, "tag": '{"x"}', "parts": [1]}
+    assert await adopt.task(late).result(timeout=10) == made
     await eventually(adopted.is_empty)
     assert notes.runs() == {early: 1, late: 1}
     adopted.assert_conserved([early, late], succeeded=2)
@@ -101,14 +104,14 @@ async def test_plain_entries_are_retried_and_buried(
     crew: Crew, plain: redis.Redis, tasks: Tasks, adopted: Ledger, foreign: str, notes: Notes
 ) -> None:
     await crew.one([foreign])
-    flaky = _add(plain, foreign, prompt="flaky", number="1")
-    failing = _add(plain, foreign, prompt="fail")
+    flaky = _add(plain, foreign, prompt="flaky", failures="1")
+    failing = _add(plain, foreign, prompt="fail", failures="9")
     misfit = _add(plain, foreign, prompt="x", number="many")
     empty = _add(plain, foreign, user="nobody")
     garbage = plain.xadd(foreign, {"prompt": b"\xff\xfe"}).decode()
     ids = [flaky, failing, misfit, empty, garbage]
-    assert (await tasks("adopt").task(flaky).result(timeout=10))["number"] == 2
-    with pytest.raises(TaskDead, match="fail"):
+    assert (await tasks("adopt").task(flaky).result(timeout=10))["prompt"] == "flaky"
+    with pytest.raises(TaskDead, match="failure 3"):
         await tasks("adopt").task(failing).result(timeout=10)
     await eventually(lambda: adopted.states(ids) == {"succeeded": 1, "dead": 4})
     await eventually(adopted.is_empty)
@@ -123,14 +126,17 @@ async def test_dead_plain_entry_is_replayed(
     crew: Crew, plain: redis.Redis, tasks: Tasks, adopted: Ledger, foreign: str, sample: App
 ) -> None:
     await crew.one([foreign])
-    entry = _add(plain, foreign, prompt="x", number="many")
+    entry = _add(plain, foreign, prompt="p", failures="4")  # more than its three attempts
     await eventually(adopted.dead)
-    [dead] = [d for d in sample.dead_letters() if d._queue.name == foreign]
+    [dead] = [d for d in sample.dead_letters() if d.name == foreign]
+    letter = await dead.get(entry)
+    assert (letter.task, letter.attempts) == ("adopt", 3)
+    assert letter.fields == {"prompt": "p", "failures": "4"}
     assert await dead.replay(entry) == entry
-    await eventually(lambda: adopted.dead() and adopted.is_empty())  # as unfit as it was
-    with pytest.raises(TaskDead):
-        await tasks("adopt").task(entry).result(timeout=10)
-    adopted.assert_conserved([entry], dead=1)
+    assert (await tasks("adopt").task(entry).result(timeout=10))["prompt"] == "p"
+    await eventually(adopted.is_empty)
+    adopted.assert_conserved([entry], succeeded=1)
+    assert adopted.attempts([entry]) == {5: 1}
 
 
 async def test_kept_entries_stay_for_another_group(

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 
 from castwork.channels.event import Resync
-from castwork.model.errors import CastworkError
+from castwork.model.errors import CastworkError, ConnectionFailed
 from castwork.redis.connections import Connections
 from castwork.redis.keys import ChannelKeys
+
+logger = logging.getLogger(__name__)
 
 #: Events held for a slow reader. Beyond, a history is read again; without one, events are lost.
 _HELD = 2000
 
 #: Events read per call while catching up.
 _PAGE = 500
+
+#: Seconds between tries to catch up while the server is away.
+_PATIENCE = 0.2
 
 Raw = tuple[str, bytes]
 
@@ -127,19 +133,31 @@ class HistoryFollower:
         while True:
             await self._news.wait()
             self._news.clear()
-            if self._behind:
-                self._behind = False
-                async for event in self.catch_up():
-                    yield event
-            while self._live:
+            try:
+                async for item in self._next():
+                    yield item
+            except ConnectionFailed as error:
+                logger.warning("channel %s: catching up waits: %s", self._channel, error)
+                self._behind = True
+                self._news.set()
+                await asyncio.sleep(_PATIENCE)
+
+    async def _next(self) -> AsyncIterator[Raw | Resync]:
+        """Yield what has come, and what is found to be missing."""
+        if self._behind:
+            self._behind = False
+            async for missed in self.catch_up():
+                yield missed
+        while self._live:
+            try:
                 event_id, previous, raw = _parse_live(self._live.popleft())
-                if _position(event_id) <= _position(self.last):
-                    continue
-                if previous != self.last:
-                    async for missed in self.catch_up():
-                        yield missed
-                    if _position(event_id) <= _position(self.last):
-                        continue
+            except ValueError:
+                logger.warning("channel %s: a message is not castwork's", self._channel)
+                continue
+            if _position(event_id) > _position(self.last) and previous != self.last:
+                async for missed in self.catch_up():
+                    yield missed
+            if _position(event_id) > _position(self.last):
                 self.last = event_id
                 yield event_id, raw
 
@@ -178,12 +196,17 @@ class HistoryFollower:
 
 
 def _parse_live(payload: bytes) -> tuple[str, str, bytes]:
+    """Split a live message; raises ValueError for one that is not castwork's."""
     event_id, previous, event = payload.split(b" ", 2)
-    return event_id.decode(), previous.decode(), event
+    ids = event_id.decode("ascii"), previous.decode("ascii")
+    for one in ids:
+        ms, _, sequence = one.partition("-")
+        int(ms), int(sequence)
+    return *ids, event
 
 
 def _position(event_id: str) -> tuple[int, int]:
     ms, _, sequence = event_id.partition("-")
-    if not ms.isdigit() or not (sequence or "0").isdigit():
+    if not ms.isdecimal() or not (sequence or "0").isdecimal():
         raise CastworkError(f"not an event id: {event_id!r}; it looks like 1764000000000-0")
     return int(ms), int(sequence or 0)

@@ -73,5 +73,5 @@ def _print(status: TaskStatus) -> None:
             typer.echo(f"{name:<10}{value}")
 
 
-def _when(moment: float) -> str:
+def _when(moment: float | None) -> str:
     return f"{ago(moment)} ago" if moment else ""

@@ -28,6 +28,13 @@ app.queue("inference", concurrency=1)  # a worker has one model, which answers o
 app.queue("documents", concurrency=1)
 weights = Weights()
 
+
+@app.on_worker_start
+async def load_model() -> None:
+    """A worker takes prompts once its model is there."""
+    await weights.get()
+
+
 # -- a setting: one value, always current in the memory of every process --------------------
 
 sampling = app.setting("inference", Sampling, default=Sampling())

@@ -28,16 +28,16 @@ async def follow_task(
 
     It goes on where it was when the server has been away.
     """
-    last_state = None
+    last_seen = None
     while True:
         try:
-            async with aclosing(task.events(after)) as events:  # type: ignore[type-var]
+            async with aclosing(task.events(after)) as events:
                 async for item in events:
                     if isinstance(item, Chunk):
                         after = item.id
                         yield item
-                    elif item.state != last_state:
-                        last_state = item.state
+                    elif (seen := (item.state, item.attempts, item.worker)) != last_seen:
+                        last_seen = seen
                         yield _status(task, item)
             return
         except (ConnectionFailed, ServerRefused) as error:

@@ -37,7 +37,6 @@ class Limits:
         payload: bytes of one task's arguments or one event.
         result: bytes of one task's result.
         output: chunks kept of one task's output; older ones are dropped.
-        dead: dead letters kept per queue in listings; nothing is trimmed.
     """
 
     payload: int = 1_000_000

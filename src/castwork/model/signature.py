@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from collections.abc import AsyncIterator, Callable, Mapping
 from enum import Enum
@@ -126,7 +127,7 @@ class Signature:
         )
 
     def _from_text(self, name: str, value: Any) -> Any:
-        if isinstance(value, str) and self._hints.get(name) is not str and value[:1] in "[{":
+        if value[:1] in ("[", "{") and not _takes_text(self._hints.get(name)):
             try:
                 return decode_any(value)
             except msgspec.DecodeError:
@@ -211,6 +212,13 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
             f"task function {function.__name__!r}: {error}; annotations of task functions"
             " must be importable at run time"
         ) from error
+
+
+def _takes_text(hint: Any) -> bool:
+    """Whether text that looks like JSON is as good a value for a parameter as what it says."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType, typing.Annotated):
+        return any(_takes_text(part) for part in typing.get_args(hint))
+    return hint is str
 
 
 def _frozen_default(default: Any) -> Any:

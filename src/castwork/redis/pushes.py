@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Any, Protocol
 
 from castwork.model.settings import LinkSettings
@@ -46,6 +47,7 @@ class Pushes:
         self._channels: dict[bytes, _Subscription] = {}
         self._resumed: set[bytes] = set()
         self._changed: set[bytes] = set()
+        self._unconfirmed: Counter[bytes] = Counter()
 
     async def open(self) -> None:
         """Connect. Raises what `Link.open` raises."""
@@ -99,6 +101,7 @@ class Pushes:
     def _flush(self) -> None:
         changed, self._changed = self._changed, set()
         wanted = [name for name in changed if name in self._channels]
+        self._unconfirmed.update(wanted)
         if wanted:
             self._link.write("SUBSCRIBE", *wanted)
         if len(wanted) < len(changed):
@@ -119,6 +122,10 @@ class Pushes:
             self._confirm(name)
 
     def _confirm(self, name: bytes) -> None:
+        self._unconfirmed[name] -= 1
+        if self._unconfirmed[name] > 0:
+            return  # of an earlier SUBSCRIBE, which an UNSUBSCRIBE has followed
+        del self._unconfirmed[name]
         subscription = self._channels.get(name)
         if subscription is None:
             return
@@ -137,5 +144,6 @@ class Pushes:
 
     def _subscribe_all(self) -> None:
         names = list(self._channels)
+        self._unconfirmed = Counter(names)
         for start in range(0, len(names), 500):
             self._link.write("SUBSCRIBE", *names[start : start + 500])

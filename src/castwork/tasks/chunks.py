@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import msgspec
@@ -54,7 +54,7 @@ def parse_position(after: str | None) -> tuple[int, int]:
     if not after:
         return (0, 0)
     attempt, _, number = after.partition("-")
-    if not (attempt.isdigit() and number.isdigit()):
+    if not (attempt.isdecimal() and number.isdecimal()):
         raise UndecodableEntry(f"not a chunk id: {after!r}; it looks like 1-42")
     return int(attempt), int(number)
 
@@ -115,7 +115,7 @@ class OutputReader:
         self._output = _Output()
         self._state = _State(self._output.news)
 
-    async def follow(self) -> AsyncIterator[Chunk | Record]:
+    async def follow(self) -> AsyncGenerator[Chunk | Record, None]:
         """Yield records as the task changes state, and chunks; ends with the final record."""
         if not self._connections.is_open:
             await self._connections.open()

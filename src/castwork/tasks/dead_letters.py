@@ -82,12 +82,15 @@ class DeadLetters:
         # Attempt numbers go on, so that new chunks do not collide with old ones.
         entry.meta = Meta(attempts=attempts, spared=attempts)
         priority = Priority.NORMAL if lane == "stream" else Priority(lane)
-        record = Record(TaskState.QUEUED, entry.task, f"{priority.value}:*", attempts)
+        record = b""
+        if self._queue.keeps_records:
+            waiting = Record(TaskState.QUEUED, entry.task, f"{priority.value}:*", attempts)
+            record = encode_record(waiting)
         keys = self._queue.keys
         queued = await self._connections.scripts.run(
             REPLAY,
             [keys.dead, keys.lanes[priority], keys.record(entry.id)],
-            [entry_id, encode_record(record), *entry.fields()],
+            [entry_id, record, *entry.fields()],
         )
         if not queued:
             raise TaskNotFound(f"dead letter {letter_id} was replayed or purged meanwhile")
@@ -146,7 +149,8 @@ class DeadLetters:
             return parse_entry(flat)
         if not flat:
             raise UndecodableEntry("the entry has no fields")
-        return Entry("", named[b"id"].decode(), encode_value(plain_fields(flat)))
+        task = named.get(b"task", b"").decode()
+        return Entry(task, named[b"id"].decode(), encode_value(plain_fields(flat)))
 
 
 def _named(fields: list[bytes]) -> dict[bytes, bytes]:

@@ -41,10 +41,11 @@ class Plan:
         max_depth = queue.settings.max_depth
         #: Arguments of the script, after the number of tasks.
         self.head: list[Any] = [max_depth, self.key_ttl_ms, task, record, meta]
+        self.key = queue.keys.key(f"{task}:{options.key}")
         #: Keys of the script, after the records.
         self.tail: list[str] = []
         if options.key is not None:
-            self.tail.append(queue.keys.key(options.key))
+            self.tail.append(self.key)
         if max_depth:
             self.tail += queue.streams
         self.gathers = not self.tail and options.delay <= 0
@@ -171,7 +172,7 @@ class Producer:
         ]
         names = [keys.record(task_id), keys.scheduled, keys.parked]
         if plan.options.key is not None:
-            names.append(keys.key(plan.options.key))
+            names.append(plan.key)
         reply: list[Any] = await self._connections.scripts.run(SCHEDULE, names, values)
         return reply
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -200,7 +200,7 @@ class Task(Generic[R]):
             if isinstance(news, Chunk):
                 yield news
 
-    def events(self, after: str | None = None) -> AsyncIterator[Chunk | Record]:
+    def events(self, after: str | None = None) -> AsyncGenerator[Chunk | Record, None]:
         """Follow the output and the changes of state; the last item is the final record."""
         output = self._queue.keys.output(self.id)
         return OutputReader(self._connections, self._record_key, output, after).follow()

@@ -100,6 +100,8 @@ class Transitions:
         letter: list[Any] = [
             "id",
             attempt.task_id,
+            "task",
+            attempt.entry.task if attempt.entry is not None else "",
             "attempts",
             attempt.number,
             "lane",

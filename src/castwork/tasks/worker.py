@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,9 @@ from castwork.tasks.timeouts import Timeouts
 
 logger = logging.getLogger(__name__)
 
+#: What a worker calls before it claims tasks: to load a model, to warm a cache.
+StartHook = Callable[[], Awaitable[None] | None]
+
 
 class Worker:
     """Runs tasks of some queues until it is stopped.
@@ -35,6 +39,7 @@ class Worker:
 
     Args:
         queues: what to serve.
+        on_start: called one after the other before tasks are claimed.
         on_stuck: called, on a thread, when the event loop has been blocked past a task's
             timeout and a lease: the process should be replaced.
     """
@@ -48,6 +53,7 @@ class Worker:
         settings: WorkerSettings,
         limits: Limits,
         *,
+        on_start: Sequence[StartHook] = (),
         on_stuck: Callable[[str], None] | None = None,
     ) -> None:
         if not queues:
@@ -59,6 +65,7 @@ class Worker:
         self._keys = keys
         self._settings = settings
         self._limits = limits
+        self._on_start = on_start
         self._on_stuck = on_stuck
         self._stopping = asyncio.Event()
         self._background: asyncio.Task[None] | None = None
@@ -73,6 +80,11 @@ class Worker:
             ServerUnavailable, AuthenticationFailed, ServerUnsupported: at the start only.
         """
         await self._connections.open()
+        for hook in self._on_start:
+            if inspect.iscoroutinefunction(hook):
+                await hook()
+            else:
+                await asyncio.to_thread(hook)
         host, _, self._started_at = describe_process()
         self.id = process_id(host)
         threads = ThreadPoolExecutor(

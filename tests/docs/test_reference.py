@@ -1,0 +1,153 @@
+"""The reference names what exists, all of it, with the right defaults."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import MISSING, fields
+from importlib import resources
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+from tests.docs.pages import DOCS, codes, prose, rows, sections
+
+from castwork import App, Backoff
+from castwork.cli.commands import cli
+from castwork.gateway import create_gateway
+from castwork.gateway.errors import _TABLE
+from castwork.gateway.metrics import Snapshot, write_metrics
+from castwork.gateway.websocket import _VERBS
+from castwork.inspect.inspector import QueueInfo
+from castwork.model import errors, settings
+from castwork.model.entry import Meta
+from castwork.model.record import Record
+from castwork.redis.keys import ChannelKeys, QueueKeys, WorkerKeys
+
+REFERENCE = DOCS / "reference"
+SETTINGS: dict[str, Any] = {
+    name: kind
+    for name, kind in {**vars(settings), "Backoff": Backoff}.items()
+    if inspect.isclass(kind) and hasattr(kind, "__dataclass_fields__")
+}
+
+
+def test_every_settings_class_has_its_section() -> None:
+    documented = set(sections(REFERENCE / "settings.md")) - {"Settings", "Environment"}
+    assert documented == set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_and_defaults_are_documented(name: str) -> None:
+    table = {row[0].strip("`"): row[1] for row in rows(sections(REFERENCE / "settings.md")[name])}
+    assert list(table) == [field.name for field in fields(SETTINGS[name])]
+    for field in fields(SETTINGS[name]):
+        if field.default_factory is not MISSING:
+            assert codes(table[field.name]) == [f"{field.default_factory.__name__}()"]
+        elif field.default is not MISSING:
+            [shown] = codes(table[field.name])
+            assert eval(shown, {"Backoff": Backoff}) == field.default, field.name
+
+
+def test_every_error_is_documented_under_its_base() -> None:
+    shown = {codes(row[0])[0]: row[1] for row in rows(prose(REFERENCE / "errors.md"))}
+    kinds = {
+        name: kind
+        for name, kind in vars(errors).items()
+        if inspect.isclass(kind) and kind.__module__ == errors.__name__
+    }
+    assert set(shown) == set(kinds)
+    for name, base in shown.items():
+        for one in codes(base):
+            parent = kinds.get(one) or getattr(__import__("builtins"), one)
+            assert parent in kinds[name].__bases__, name
+
+
+def test_every_route_is_documented() -> None:
+    paths = create_gateway(App("redis://127.0.0.1:1")).openapi()["paths"]
+    real = {f"{verb.upper()} {path}" for path, verbs in paths.items() for verb in verbs}
+    text = prose(REFERENCE / "http.md")
+    shown = {
+        code
+        for row in rows(text)
+        for code in codes(row[0])
+        if re.match(r"(GET|POST|DELETE) /", code)
+    }
+    assert shown == real
+
+
+def test_every_verb_of_the_socket_is_documented() -> None:
+    sent = [codes(row[0])[0] for row in rows(sections(REFERENCE / "http.md")["Socket"])]
+    assert [re.findall(r"\w+", one)[0] for one in sent] == list(_VERBS)
+
+
+def test_every_error_over_http_is_documented() -> None:
+    shown = {
+        (int(row[0]), name)
+        for row in rows(sections(REFERENCE / "http.md")["Errors"])
+        for name in codes(row[1])
+        if "-" not in name
+    }
+    assert shown == set(_TABLE.values())
+
+
+def test_every_command_and_option_is_documented() -> None:
+    text = prose(REFERENCE / "cli.md")
+    shown = {}
+    for row in rows(text):
+        if row[0].startswith("`castwork "):
+            words = re.findall(r"^[a-z ]+", codes(row[0])[0].removeprefix("castwork "))[0].split()
+            shown[" ".join(words)] = sorted(codes(row[2]))
+    assert shown == dict(_commands(typer.main.get_command(cli), ()))
+
+
+def _commands(command: Any, path: tuple[str, ...]) -> list[tuple[str, list[str]]]:
+    inner = getattr(command, "commands", None)
+    if inner is not None:
+        return [one for name, sub in inner.items() for one in _commands(sub, (*path, name))]
+    options = [
+        parameter.opts[0]
+        for parameter in command.params
+        if parameter.param_type_name == "option" and not getattr(parameter, "hidden", False)
+    ]
+    return [(" ".join(path), sorted(option for option in options if option != "--help"))]
+
+
+def test_every_key_is_documented() -> None:
+    text = prose(REFERENCE / "wire-format.md")
+    queue, channel = QueueKeys.of_queue("cw", "QUEUE"), ChannelKeys("cw", "CHANNEL")
+    lanes = list(queue.lanes.values())
+    names = [lanes[0], queue.scheduled, queue.parked, queue.dead, queue.control]
+    names += [queue.record("ID"), queue.output("ID"), queue.key("KEY")]
+    names += vars(channel).values()
+    names += vars(WorkerKeys("cw")).values()
+    assert [name for name in names if f"`{name}`" not in text] == []
+    assert [lane for lane in lanes[1:] if f"`:{lane.rpartition(':')[2]}`" not in text] == []
+    assert QueueKeys.of_stream("STREAM", "GROUP").prefix in text
+
+
+def test_every_script_is_documented() -> None:
+    files = (resources.files("castwork.redis") / "lua").iterdir()
+    names = {file.name.removesuffix(".lua") for file in files if file.name.endswith(".lua")}
+    assert names <= set(codes(sections(REFERENCE / "wire-format.md")["Scripts"]))
+
+
+def test_entry_and_record_are_documented() -> None:
+    page = sections(REFERENCE / "wire-format.md")
+    meta = [codes(row[0])[0] for row in rows(page["The entry of a task"])][4:]
+    assert meta == [field.name for field in msgspec.structs.fields(Meta)]
+    record = [name for row in rows(page["The record"]) for name in codes(row[0])]
+    assert record == [field.name for field in msgspec.structs.fields(Record)]
+
+
+def test_every_metric_is_documented() -> None:
+    queue = QueueInfo("q", {"high": 0}, 0, 0, 0, 0)
+    worker = {"id": "w", "load": 0, "capacity": 1, "processed": {"succeeded": 1}, "lost": False}
+    text = write_metrics(Snapshot([queue], [worker], 0)).decode()
+    samples = dict(re.findall(r"^(castwork_\w+)(?:\{(.*)\})? ", text, re.M))
+    table = rows(sections(DOCS / "operations" / "monitoring.md")["Metrics"])
+    shown = {codes(row[0])[0]: sorted(codes(row[1])) for row in table}
+    assert shown == {
+        name: sorted(re.findall(r"(\w+)=", labels)) for name, labels in samples.items()
+    }
