@@ -49,6 +49,11 @@ async def block(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251 - what a user should not do
 
 
+@app.task(queue="slow", timeout=None)
+async def hog(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - and here nobody may say that it takes too long
+
+
 @app.task(queue="broken", attempts=1, backoff=quick)
 async def fail(path: str) -> str:
     """Fails until somebody makes the file."""

@@ -69,8 +69,9 @@ def _answer_as_of_old(listener: socket.socket) -> None:
         except OSError:
             return
         with connection:
-            while connection.recv(65_536):
-                connection.sendall(b"-ERR unknown command `HELLO`\r\n+OK\r\n")
+            while sent := connection.recv(65_536):
+                connection.sendall(b"-ERR unknown command `HELLO`\r\n" * sent.count(b"HELLO"))
+                connection.sendall(b"+OK\r\n" * sent.count(b"SETNAME"))
 
 
 def test_a_server_too_old_is_one_line_naming_the_address(old_server: str) -> None:

@@ -155,7 +155,7 @@ def test_no_process_outlives_a_supervisor_that_is_killed(start_up: StartUp) -> N
 
 def test_not_even_one_with_a_blocked_event_loop(start_up: StartUp) -> None:
     up = start_up("--workers", "1", "--grace", "0.5").wait_ready()
-    up.run("enqueue", "block", "seconds=600")
+    up.run("enqueue", "hog", "seconds=600")
     worker = psutil.Process(up.children("worker")[0])
     up.wait_for(r"the event loop has been blocked for")
     up.signal(signal.SIGKILL)

@@ -159,9 +159,11 @@ def _add_adopting(app: App, notes: Notes, namespace: str) -> None:
             raise RuntimeError(f"failure {current().attempt}")
         return {"prompt": prompt, "number": number, "ratio": ratio, "tag": tag, "parts": parts}
 
-    @app.task(stream=f"{namespace}:shared", group="readers", keep_entries=True)
+    @app.task(stream=f"{namespace}:shared", group="readers", keep_entries=True, attempts=1)
     async def share(prompt: str) -> str:
         notes.ran()
+        if prompt == "once" and current().attempt == 1:
+            raise RuntimeError("not the first time")
         return prompt.upper()
 
 

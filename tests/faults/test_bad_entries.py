@@ -64,7 +64,7 @@ async def test_undecodable_entries_are_buried_with_their_bytes(
     assert sorted(originals, key=repr) == sorted(sent, key=repr)
     assert len(letters) == len(entries)
     ledger.assert_nothing_waits()
-    [dead] = [d for d in sample.dead_letters() if d.name == "work"]
+    [dead] = [d for d in sample.dead_letters() if d.queue == "work"]
     shown = await dead.list()
     assert len(shown) == len(BAD)
     assert "\\xff\\xfe" in json.dumps([letter.fields for letter in shown]).replace("\\\\", "\\")
@@ -85,7 +85,7 @@ async def test_undecodable_entry_cannot_be_replayed(
     plain.xadd(ledger.streams[1], {"hello": "world"})
     await crew.one()
     await eventually(ledger.dead)
-    [dead] = [d for d in sample.dead_letters() if d.name == "work"]
+    [dead] = [d for d in sample.dead_letters() if d.queue == "work"]
     [letter] = await dead.list()
     with pytest.raises(UndecodableEntry, match="'task'"):
         await dead.replay(letter.id)
@@ -100,7 +100,7 @@ async def test_dead_task_is_replayed_with_its_attempts_renewed(
     with pytest.raises(TaskDead, match="failure 3"):
         await task.result(timeout=10)
     ledger.assert_conserved([task.id], dead=1)
-    [dead] = [d for d in sample.dead_letters() if d.name == "work"]
+    [dead] = [d for d in sample.dead_letters() if d.queue == "work"]
     letter = await dead.get(task.id)
     assert (letter.task, letter.attempts, len(letter.errors)) == ("flaky", 3, 3)
     assert await dead.replay(letter.id) == task.id

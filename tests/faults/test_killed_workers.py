@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -68,7 +67,7 @@ async def test_thousand_tasks_over_workers_that_come_and_go(
     listener = plain.pubsub()
     listener.psubscribe(f"{ledger.keys.record('')}*")
     workers = [await crew.one(lease=LEASE, concurrency=20, grace=1.0)]
-    made = await tasks("count").enqueue_many([(n, 0.05 + n % 7 * 0.02) for n in range(1000)])
+    made = await tasks("count").enqueue_many([(n, 0.2 + n % 7 * 0.1) for n in range(1000)])
     ids = [task.id for task in made]
 
     def ended() -> int:
@@ -82,10 +81,11 @@ async def test_thousand_tasks_over_workers_that_come_and_go(
             end(worker)
         workers[:] = fresh
 
-    await change(4, 60, Process.kill)
-    await change(4, 250, lambda worker: random.choice([worker.kill, worker.terminate])())
-    await change(2, 450, Process.kill)
-    await change(2, 700, Process.terminate)
+    await change(4, 40, Process.kill)
+    await change(4, 200, lambda w: Process.kill(w) if w is workers[0] else Process.terminate(w))
+    await change(4, 450, lambda w: Process.kill(w) if w in workers[:2] else Process.terminate(w))
+    await change(2, 650, Process.kill)
+    await change(2, 800, Process.terminate)
     await eventually(lambda: ended() == 1000, within=40, what="all tasks ended")
     await eventually(ledger.is_empty, within=5)
 
@@ -94,8 +94,9 @@ async def test_thousand_tasks_over_workers_that_come_and_go(
     assert _outcomes_told(listener, ids) == Counter(ids)
     runs = notes.runs()
     assert set(runs) == set(ids)
+    assert sum(runs.values()) > 1000, "no worker was killed in mid-task"
     with capsys.disabled():
-        print(f"\n1,000 tasks, 13 workers: runs per task {dict(Counter(runs.values()))},", end=" ")
+        print(f"\n1,000 tasks, 17 workers: runs per task {dict(Counter(runs.values()))},", end=" ")
         print(f"attempts {dict(sorted(ledger.attempts(ids).items()))}")
 
 
@@ -163,3 +164,23 @@ async def test_frozen_worker_that_wakes_up_changes_nothing(
     log = zombie.log()
     assert f"task {silent.id}: the lease is lost" in log
     assert f"task {task.id}: attempt 1 lost its lease, its outcome is dropped" in log
+
+
+async def test_task_given_to_a_worker_that_is_frozen_is_run_by_another(
+    crew: Crew, tasks: Tasks, ledger: Ledger, notes: Notes, plain: redis.Redis
+) -> None:
+    zombie = await crew.one(lease=LEASE, block=30.0)
+    await eventually(lambda: any("b" in client["flags"] for client in plain.client_list()))
+    zombie.pause()
+    task = await tasks("linger").enqueue(1.0)
+    assert ledger.pending() == 1  # the server has handed it to the frozen worker
+    heir = await crew.one(lease=LEASE)
+    await eventually(lambda: notes.runs() == {task.id: 1})
+    zombie.resume()
+    assert await task.result(timeout=10) == str(heir.pid)
+    more = await tasks("linger").enqueue(0.0)
+    await more.result(timeout=10)
+    await eventually(ledger.is_empty)
+    ledger.assert_conserved([task.id, more.id], succeeded=2)
+    assert ledger.attempts([task.id]) == {2: 1}
+    assert notes.runs("finished") == {task.id: 1, more.id: 1}

@@ -128,10 +128,10 @@ async def test_dead_plain_entry_is_replayed(
     await crew.one([foreign])
     entry = _add(plain, foreign, prompt="p", failures="4")  # more than its three attempts
     await eventually(adopted.dead)
-    [dead] = [d for d in sample.dead_letters() if d.name == foreign]
+    [dead] = [d for d in sample.dead_letters() if d.queue == foreign]
     letter = await dead.get(entry)
     assert (letter.task, letter.attempts) == ("adopt", 3)
-    assert letter.fields == {"prompt": "p", "failures": "4"}
+    assert json.loads(letter.fields["args"]) == {"prompt": "p", "failures": "4"}
     assert await dead.replay(entry) == entry
     assert (await tasks("adopt").task(entry).result(timeout=10))["prompt"] == "p"
     await eventually(adopted.is_empty)
@@ -155,6 +155,25 @@ async def test_kept_entries_stay_for_another_group(
     await eventually(lambda: plain.xpending(stream, "readers")["pending"] == 0)
     [[_, theirs]] = plain.xreadgroup("theirs", "them", {stream: ">"})
     assert [entry.decode() for entry, _ in theirs] == entries
+
+
+async def test_dead_kept_entry_is_replayed_under_its_own_id(
+    crew: Crew, plain: redis.Redis, tasks: Tasks, namespace: str, sample: App, notes: Notes
+) -> None:
+    stream = f"{namespace}:shared"
+    entry = _add(plain, stream, prompt="once")
+    await crew.one([stream])
+    ledger = Ledger(plain, QueueKeys.of_stream(stream, "readers"), group="readers")
+    await eventually(ledger.dead)
+    [dead] = [d for d in sample.dead_letters() if d.queue == stream]
+    letter = await dead.get(entry)
+    assert (letter.task, letter.fields) == ("share", {"prompt": "once"})
+    await dead.replay(letter.id)
+    assert await tasks("share").task(entry).result(timeout=10) == "ONCE"
+    await eventually(ledger.is_empty)
+    ledger.assert_conserved([entry], succeeded=1)
+    assert notes.runs() == {entry: 2}
+    assert plain.xlen(stream) == 1
 
 
 def _add(plain: redis.Redis, stream: str, **fields: str) -> str:

@@ -12,9 +12,9 @@ import redis
 from tests.faults.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
-from tests.faults.sample_app import Notes
+from tests.faults.sample_app import Notes, build
 
-from castwork import App, TaskFunction
+from castwork import App, LinkSettings, TaskFunction
 from castwork.embedded import EmbeddedServer
 from castwork.model.errors import OutOfMemory
 from castwork.redis.keys import QueueKeys
@@ -77,6 +77,28 @@ async def test_server_restarts_and_nothing_is_lost(
     finally:
         await sample.close()
         again.stop()
+
+
+async def test_server_that_refuses_writes_is_waited_for_and_not_besieged(
+    server_url: str, namespace: str, plain: redis.Redis
+) -> None:
+    app = build(server_url, namespace, link=LinkSettings())
+    bounded = app.tasks.get("bounded")
+    async with app.worker(["bounded"]):
+        assert await (await bounded.enqueue(1)).result(timeout=10) == 1
+        plain.execute_command("REPLICAOF", "127.0.0.1", "1")  # READONLY, as after a failover
+        before, started = _connections_made(plain), plain.time()[0]
+        waiting = asyncio.create_task(bounded.enqueue(2))
+        await eventually(lambda: plain.time()[0] >= started + 4)
+        assert not waiting.done()
+        assert _connections_made(plain) - before < 60
+        plain.execute_command("REPLICAOF", "NO", "ONE")
+        assert await (await waiting).result(timeout=20) == 2
+    await app.close()
+
+
+def _connections_made(plain: redis.Redis) -> int:
+    return int(plain.info("stats")["total_connections_received"])
 
 
 @pytest.fixture

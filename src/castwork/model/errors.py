@@ -138,7 +138,8 @@ class TaskError(CastworkError):
 
     def __init__(self, task_id: str, error_type: str, message: str, attempts: int) -> None:
         detail = f"{error_type}: {message}" if error_type else message
-        super().__init__(f"task {task_id} ({attempts} attempts): {detail}")
+        times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+        super().__init__(f"task {task_id} ({times}): {detail}")
         self.task_id = task_id
         self.error_type = error_type
         self.message = message

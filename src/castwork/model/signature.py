@@ -127,7 +127,8 @@ class Signature:
         )
 
     def _from_text(self, name: str, value: Any) -> Any:
-        if value[:1] in ("[", "{") and not _takes_text(self._hints.get(name)):
+        looks_like_json = isinstance(value, str) and value[:1] in ("[", "{")
+        if looks_like_json and not _takes_text(self._hints.get(name)):
             try:
                 return decode_any(value)
             except msgspec.DecodeError:

@@ -47,7 +47,10 @@ def parse_url(url: str) -> Address:
     Raises:
         DefinitionError: the URL has another scheme or does not parse.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise DefinitionError(f"not a Redis URL: {error}") from error
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     login: dict[str, Any] = {
         "username": unquote(parts.username) if parts.username else query.get("username"),
@@ -65,7 +68,7 @@ def parse_url(url: str) -> Address:
                 tls=_tls(query) if parts.scheme in ("rediss", "valkeys") else None,
                 **login,
             )
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # OSError: a certificate file that cannot be read
         raise DefinitionError(f"not a Redis URL: {_without_password(url)!r}: {error}") from error
     raise DefinitionError(
         f"not a Redis URL: {_without_password(url)!r}: use redis://, rediss://, unix://"

@@ -170,9 +170,9 @@ class Link:
                     )
                     _keep_alive(transport.get_extra_info("socket"))
                 await self._greet(wire)
-        except AuthenticationFailed:
+        except AuthenticationFailed as error:
             wire.abort()
-            raise
+            raise AuthenticationFailed(f"{address} refused the login: {error}") from error
         except (OSError, TimeoutError, CastworkError) as error:
             wire.abort()
             if isinstance(error, ServerUnsupported):
@@ -215,7 +215,6 @@ class Link:
     def _adopt(self, wire: Wire) -> None:
         """Make a ready wire the current one and send what waits."""
         self._wire = wire
-        self._tries = 0
         assert self._loop is not None
         self._quiet_since = self._owed_since = self._loop.time()
         waiting, self._waiting = self._waiting, deque()
@@ -233,6 +232,8 @@ class Link:
                     call.reply.set_exception(ConnectionFailed("the connection was closed"))
             return
         self._wire = None
+        if not wire.unfit:  # one that connects but cannot serve is not besieged
+            self._tries = 0
         again: list[Call] = []
         for call in unanswered:
             if call.reply.done():

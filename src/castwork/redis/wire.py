@@ -53,6 +53,8 @@ class Wire(asyncio.Protocol):
         self.sent: deque[Call] = deque()
         #: Set by every byte that arrives, cleared by whoever watches for silence.
         self.heard = False
+        #: Whether the server has said that it cannot serve now.
+        self.unfit = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's, so this cannot be asserted.
@@ -96,14 +98,15 @@ class Wire(asyncio.Protocol):
                         future.set_result(reply)
                 elif not self._refuse(reply):
                     return
-        except hiredis.ProtocolError:
-            self.abort()
+        except (hiredis.ProtocolError, IndexError):
+            self.abort()  # not RESP, or a reply that nobody asked for
 
     def _refuse(self, error: Exception) -> bool:
         """Hand an error reply to its caller, or give the connection up if it cannot serve."""
         if isinstance(error, RetryLater) and self.sent:
             # Nothing was done, so the call may go out again whatever it is.
             self.sent[0] = self.sent[0]._replace(idempotent=True)
+            self.unfit = True
             self.abort()
             return False
         future = self.sent.popleft().reply

@@ -64,7 +64,8 @@ class Fetcher:
             try:
                 if self._must_sweep:
                     await self.sweep()
-                elif not await self.claim():
+                else:
+                    await self._drain()
                     while not self._stopping and not await self.wait():
                         pass
             except NoGroup:
@@ -83,11 +84,15 @@ class Fetcher:
     async def stop(self, commands: Link) -> None:
         """Stop claiming; a read that waits on the server is ended there."""
         self._stopping = True
-        self._slots.wake()
+        self._slots.close()
         try:
-            await commands.call("CLIENT", "UNBLOCK", self._link.client_id, "ERROR", timeout=1.0)
+            if self._link.is_connected:
+                client = self._link.client_id
+                await commands.call("CLIENT", "UNBLOCK", client, "ERROR", timeout=1.0)
+                return
         except (ConnectionFailed, ServerRefused):
-            logger.debug("CLIENT UNBLOCK failed; the read ends by itself")
+            logger.debug("the server cannot end the read")
+        await self._link.close()  # what it may have claimed comes back after its lease
 
     async def create_groups(self) -> None:
         """Make sure that the group of each lane exists, from the stream's beginning."""
@@ -110,12 +115,36 @@ class Fetcher:
             return False
         return any(group[b"name"] == lane.group.encode() for group in groups)
 
-    async def claim(self) -> int:
-        """Take what waits, up to the free slots, and return how many tasks that were."""
-        free = self._slots.free
+    async def _drain(self) -> None:
+        """Claim until nothing waits.
+
+        Two claims take turns, each for half of the slots: while the tasks of one run here, the
+        server works on the other.
+        """
+        replies = await asyncio.gather(
+            self._claim_until_empty(), self._claim_until_empty(), return_exceptions=True
+        )
+        for reply in replies:
+            if isinstance(reply, BaseException):
+                raise reply
+
+    async def _claim_until_empty(self) -> None:
+        most = max(1, (self._slots.capacity + 1) // 2)
+        while not self._stopping:
+            count = min(self._slots.free, most)
+            if count <= 0:
+                await self._slots.wait_free()
+            else:
+                with self._slots.reserve(count):
+                    claimed = await self.claim(count)
+                if claimed < count:
+                    return
+
+    async def claim(self, count: int) -> int:
+        """Take up to `count` of the tasks that wait, and return how many that were."""
         lanes = self._queue.lanes
-        shares = [min(int(credit), free) for credit in self._credit]
-        args: list[Any] = [self._consumer, free]
+        shares = [min(int(credit), count) for credit in self._credit]
+        args: list[Any] = [self._consumer, count]
         for lane, share in zip(lanes, shares, strict=True):
             args += (lane.group, share)
         # Sent once only: a claim whose reply is lost has claimed, and is found by a sweep.

@@ -75,11 +75,9 @@ class Recovery:
             if free <= 0:
                 break
             # A lost reply leaves entries claimed for us: their lease runs out once more.
-            reply = await self._scripts.run(
-                RECOVER,
-                [lane.stream],
-                [lane.group, self._consumer, int(self._lease * 1000), self._cursors[i], free],
-            )
+            args = [lane.group, self._consumer, int(self._lease * 1000), self._cursors[i], free]
+            with self._slots.reserve(free):
+                reply = await self._scripts.run(RECOVER, [lane.stream], args)
             self._cursors[i] = reply[0].decode()
             for entry_id, fields, deliveries in reply[1:]:
                 found += 1

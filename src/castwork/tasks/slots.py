@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Slots:
@@ -20,13 +22,25 @@ class Slots:
         self.capacity = capacity
         self.running = 0
         self.held = 0
+        self.reserved = 0
+        self._closed = False
         self._awaited = False
         self._changed = asyncio.Event()
 
     @property
     def free(self) -> int:
         """Tasks that may be claimed now."""
-        return self.capacity - max(self.running, self.held - self.capacity)
+        return self.capacity - max(self.running, self.held - self.capacity) - self.reserved
+
+    @contextmanager
+    def reserve(self, count: int) -> Iterator[None]:
+        """Keep slots for tasks that are being claimed."""
+        self.reserved += count
+        try:
+            yield
+        finally:
+            self.reserved -= count
+            self._signal()
 
     def take(self) -> None:
         """A task was claimed."""
@@ -49,12 +63,13 @@ class Slots:
             self._changed.set()
 
     async def wait_free(self) -> None:
-        """Wait until a slot is free."""
-        while self.free <= 0:
+        """Wait until a slot is free, or `close` is called."""
+        while self.free <= 0 and not self._closed:
             self._changed.clear()
             self._awaited = True
             await self._changed.wait()
 
-    def wake(self) -> None:
-        """Wake whoever waits, to look at something else."""
+    def close(self) -> None:
+        """Let whoever waits go: nothing is claimed any more."""
+        self._closed = True
         self._changed.set()
