@@ -26,7 +26,6 @@ from castwork.channels.setting import Setting
 from castwork.inspect.inspector import Inspector, QueueInfo
 from castwork.model.codec import decode_any
 from castwork.model.errors import DefinitionError, TaskNotFound
-from castwork.model.ids import queue_of
 from castwork.model.retry import Backoff
 from castwork.model.settings import AppSettings, QueueSettings, TaskSettings, WorkerSettings
 from castwork.redis.connections import Connections
@@ -386,8 +385,10 @@ class App:
         Raises:
             TaskNotFound: the id names no queue of this app.
         """
-        name = queue_of(task_id)
-        if name in self._queues:
+        # The unique part may hold dashes of its own, if another program made the id.
+        fitting = [name for name in self._queues if task_id.startswith(f"{name}-")]
+        if fitting:
+            name = max(fitting, key=len)
             return Task(task_id, self._queues[name], self._connections, decode_any)
         for function in self._registry.adopting_for(task_id):
             return Task(task_id, function.queue, self._connections, decode_any)

@@ -49,7 +49,7 @@ def test_a_refused_login_is_one_line_naming_the_address(
     address = own_server.url.removeprefix("redis://")
     url = f"redis://:wrong@{address}"
     line = refused(*command, "--redis", url, code=1)
-    assert line.startswith(f"castwork: the server at {address} refuses: WRONGPASS")
+    assert line.startswith(f"castwork: {address} refused the login: WRONGPASS")
     assert "wrong@" not in line
 
 

@@ -40,6 +40,19 @@ def declare(app: App) -> None:
         return f"{model}: {prompt}"
 
 
+class Heard:
+    """Listens until the task's record is announced."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    def on_message(self, payload: bytes) -> None:
+        self.heard.set()
+
+    def on_resumed(self) -> None:
+        raise AssertionError("the connection must not be lost here")
+
+
 async def test_plain_xadd_runs_and_has_no_record_before(
     server: EmbeddedServer, client: redis.Redis
 ) -> None:
@@ -54,11 +67,13 @@ async def test_plain_xadd_runs_and_has_no_record_before(
             await task.status()
         with pytest.raises(TaskNotFound):
             await task.cancel()
+        record = Heard()
+        key = "{cw:inference}:task:" + task.id
+        await app.connections.pushes.add(key, record)
         async with app.worker():
-            async with asyncio.timeout(10):
-                async for _ in task.chunks():
-                    pass
+            await asyncio.wait_for(record.heard.wait(), 10)
             assert await task.result(timeout=10) == "small: hi"
+        app.connections.pushes.remove(key, record)
     assert client.xlen("{cw:inference}:stream:normal") == 0
 
 

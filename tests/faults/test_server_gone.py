@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from tests.faults.sample_app import Notes, build
 from castwork import App, LinkSettings, TaskFunction
 from castwork.embedded import EmbeddedServer
 from castwork.model.errors import OutOfMemory
-from castwork.redis.keys import QueueKeys
+from castwork.redis.keys import ChannelKeys, QueueKeys
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
 
@@ -77,6 +79,39 @@ async def test_server_restarts_and_nothing_is_lost(
     finally:
         await sample.close()
         again.stop()
+
+
+async def test_server_is_frozen_and_what_is_sent_again_happens_once(
+    server: EmbeddedServer,
+    crew: Crew,
+    tasks: Tasks,
+    ledger: Ledger,
+    sample: App,
+    plain: redis.Redis,
+    namespace: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker = await crew.one(concurrency=10, lease=2.0)
+    await sample.connections.open()
+    # Both sides give the connection up and send again, while the first calls wait in sockets.
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        queued = asyncio.gather(
+            *(tasks("count").options(key=f"k{n}").enqueue(n) for n in range(300))
+        )
+        told = asyncio.gather(*(sample.channels["news"].publish(n) for n in range(20)))
+        silent = "is silent, connection castwork-commands is given up"
+        await eventually(lambda: silent in caplog.text and silent in worker.log(), within=20)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    ids = [task.id for task in await queued]
+    await told
+    await eventually(lambda: ledger.states(ids)["succeeded"] == 300, within=20)
+    await eventually(ledger.is_empty)
+    ledger.assert_conserved(ids, succeeded=300)
+    stored = plain.xrange(ChannelKeys(namespace, "news").history)
+    assert sorted(int(fields[b"event"]) for _, fields in stored) == list(range(20))
+    assert worker.is_alive
 
 
 async def test_server_that_refuses_writes_is_waited_for_and_not_besieged(

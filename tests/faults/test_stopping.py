@@ -19,7 +19,10 @@ Tasks = Callable[[str], TaskFunction[..., Any]]
 
 
 def add_to_every_lane(plain: redis.Redis, ledger: Ledger, seconds: float) -> list[str]:
-    """One task per lane in one transaction: an idle worker's blocked read gets them together."""
+    """One task per lane in one transaction: an idle worker's blocked read gets them together.
+
+    So it is since Redis 7.2 and in Valkey; servers before that hand out one lane at a time.
+    """
     ids = [f"work-lane{n}" for n in range(3)]
     with plain.pipeline(transaction=True) as pipe:
         for task_id, lane in zip(ids, ledger.streams, strict=True):

@@ -64,10 +64,10 @@ class EventCodec(Generic[E]):
             ) from error
 
     def encode(self, event: E) -> bytes:
-        """Encode an event.
+        """Encode an event, and check it as a subscriber will.
 
         Raises:
-            InvalidArguments: it has no JSON form.
+            InvalidArguments: it is not of the channel's type, or has no JSON form.
             PayloadTooLarge: it is over the limit.
         """
         try:
@@ -76,6 +76,7 @@ class EventCodec(Generic[E]):
             raise InvalidArguments(f"channel {self._channel!r}: {error}") from error
         if len(raw) > self._limit:
             raise PayloadTooLarge(f"an event of channel {self._channel!r}", len(raw), self._limit)
+        self.decode(raw)
         return raw
 
     def decode(self, raw: bytes) -> E:

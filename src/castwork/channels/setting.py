@@ -9,6 +9,7 @@ from castwork.channels.event import EventCodec
 from castwork.channels.publisher import Publisher
 from castwork.channels.receipt import Receipt
 from castwork.channels.subscription import Subscription
+from castwork.model.errors import InvalidArguments
 from castwork.redis.connections import Connections
 from castwork.redis.keys import ChannelKeys
 
@@ -72,7 +73,10 @@ class Setting(Generic[T]):
         if page:
             entry_id, fields = page[0]
             raw = dict(zip(fields[::2], fields[1::2], strict=True))[b"event"]
-            self._apply(self.codec.decode(raw))
+            try:
+                self._apply(self.codec.decode(raw))
+            except InvalidArguments as error:
+                logger.error("setting %s keeps its default: %s", self.name, error)
             after = entry_id.decode()
         self._subscription = Subscription(
             self._connections, self.name, self._keys, self.codec, [self._on_event], after=after

@@ -12,7 +12,7 @@ from castwork.cli.failure import FAILED, describe
 from castwork.cli.loading import load_app
 from castwork.cli.options import AppOption, Json, ModuleToo, Redis
 from castwork.cli.output import print_json
-from castwork.cli.session import connect, refuse_private
+from castwork.cli.session import refuse_private
 from castwork.model.errors import CastworkError
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -38,7 +38,7 @@ def doctor(
 async def _examine(app: App) -> list[Check]:
     """All checks; where the server fails, the later ones are left out."""
     try:
-        await connect(app)
+        await app.connections.open()
     except CastworkError as error:
         return [Check("server", Level.FAIL, describe(error))]
     checks: list[Check] = []

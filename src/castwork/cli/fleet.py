@@ -17,7 +17,6 @@ from castwork.cli.failure import FAILED, describe
 from castwork.cli.listening import url_of
 from castwork.cli.loading import load_module
 from castwork.cli.ready import wait_for_gateway, wait_for_workers
-from castwork.cli.session import connect
 from castwork.cli.status import describe_server, server_facts
 from castwork.cli.supervisor import Supervisor
 from castwork.cli.terminal import Terminal
@@ -81,7 +80,7 @@ class Fleet:
             ServerUnavailable, AuthenticationFailed, ServerUnsupported: at the start.
         """
         try:
-            await connect(self._app)
+            await self._app.connections.open()
             supervisor = self._make_supervisor()
             return await supervisor.run(self._announce(supervisor), self._watch(supervisor))
         finally:

@@ -21,7 +21,7 @@ from castwork.cli.loading import load_app, load_module
 from castwork.cli.logs import configure_logging
 from castwork.cli.loops import run_loop
 from castwork.cli.options import Host, Lifeline, Module, Port, Redis
-from castwork.cli.session import connect, refuse_private
+from castwork.cli.session import refuse_private
 from castwork.cli.signals import on_stop_signals
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ async def _serve(app: App, api: Any, listener: socket.socket) -> None:
         def capture_signals(self) -> Iterator[None]:
             yield
 
-    await connect(app)  # a server that is away is one line here, a traceback in there
+    await app.connections.open()  # a server that is away is one line here, a traceback in there
     config = uvicorn.Config(
         api,
         log_config=None,
@@ -106,10 +106,13 @@ async def _serve(app: App, api: Any, listener: socket.socket) -> None:
         timeout_graceful_shutdown=GRACE,
     )
     server = Server(config)
+    streams = getattr(getattr(api, "state", None), "streams", None)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     def stop() -> None:
         logger.info("stopping")
+        if streams is not None:
+            streams.close()  # they would hold the server up until its patience ends
         server.should_exit = True
 
     on_stop_signals(stop, lambda: os._exit(1))

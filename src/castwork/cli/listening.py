@@ -16,7 +16,10 @@ def listen_on(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        made = socket.create_server((host, port), family=family, backlog=2048)
+        # Wrapped anew, so that it knows its protocol: asyncio turns Nagle's algorithm off for
+        # connections whose listener says TCP, and create_server leaves that open.
+        return socket.socket(fileno=made.detach())
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Failure(

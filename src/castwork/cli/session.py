@@ -9,7 +9,6 @@ from typing import TypeVar
 from castwork.app import App
 from castwork.cli.failure import MISUSED, Failure
 from castwork.cli.loading import load_app
-from castwork.model.errors import AuthenticationFailed
 
 T = TypeVar("T")
 
@@ -28,25 +27,12 @@ def on_server(name: str | None, redis: str | None, action: Callable[[App], Await
 
     async def run() -> T:
         try:
-            await connect(app)
+            await app.connections.open()
             return await action(app)
         finally:
             await app.close()
 
     return asyncio.run(run())
-
-
-async def connect(app: App) -> None:
-    """Connect to the server.
-
-    Raises:
-        ServerUnavailable, AuthenticationFailed, ServerUnsupported: each names the address.
-    """
-    try:
-        await app.connections.open()
-    except AuthenticationFailed as error:
-        address = app.connections.address
-        raise AuthenticationFailed(f"the server at {address} refuses: {error}") from error
 
 
 def refuse_private(app: App) -> None:

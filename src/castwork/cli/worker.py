@@ -15,7 +15,7 @@ from castwork.cli.loading import load_app
 from castwork.cli.logs import configure_logging
 from castwork.cli.loops import run_loop
 from castwork.cli.options import Concurrency, Grace, Lease, Lifeline, Module, Queues, Redis
-from castwork.cli.session import connect, refuse_private
+from castwork.cli.session import refuse_private
 from castwork.cli.signals import on_stop_signals
 from castwork.model.settings import WorkerSettings
 
@@ -64,7 +64,7 @@ async def _run(app: App, queues: Sequence[str] | None, options: WorkerOptions) -
 
     on_stop_signals(stop, lambda: os._exit(1))
     try:
-        await connect(app)
+        await app.connections.open()
         await app.open()
         if stopped.is_set():
             return
@@ -74,9 +74,14 @@ async def _run(app: App, queues: Sequence[str] | None, options: WorkerOptions) -
         started.cancel()
         # What lives by now lives on: the collector need not look at it again and again.
         gc.freeze()
+        gc.set_threshold(*_COLLECT)
         await running
     finally:
         await app.close()
+
+
+#: Garbage is looked for less often than Python's 700 new objects: tasks make little of it.
+_COLLECT = (10_000, 20, 50)
 
 
 def _leave_stuck(culprit: str) -> None:

@@ -86,17 +86,21 @@ class Signature:
         return msgspec.defstruct(f"{name}_call", fields)
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        """Bind a call's arguments and encode them by name.
+        """Bind a call's arguments, encode them by name, and check them as the worker will.
 
         Raises:
-            InvalidArguments: they do not fit the signature or have no JSON form.
+            InvalidArguments: they do not fit the signature or have no JSON form; `field` names
+                the culprit.
         """
         try:
             if self._call is not None:
-                return encode_value(self._call(*args, **kwargs))
-            return encode_value(self._signature.bind(*args, **kwargs).arguments)
+                raw = encode_value(self._call(*args, **kwargs))
+            else:
+                raw = encode_value(self._signature.bind(*args, **kwargs).arguments)
         except TypeError as error:
             raise InvalidArguments(str(error)) from error
+        self.decode(raw)
+        return raw
 
     def decode(self, raw: bytes) -> msgspec.Struct:
         """Decode and validate arguments.

@@ -33,6 +33,7 @@ class Connections:
         self._opening: asyncio.Future[None] | None = None
         self._ready: asyncio.AbstractEventLoop | None = None
         self._pid = 0
+        self._workers = 0
         self.member = ""
         self.commands: Link
         self.pushes: Pushes
@@ -75,6 +76,7 @@ class Connections:
         self.address = parse_url(await asyncio.to_thread(self._find_url))
         host = socket.gethostname()
         self.member = process_id(host)
+        self._workers = 0
         self.commands = Link(self.address, self._settings, name="castwork-commands")
         self.pushes = Pushes(self.address, self._settings, name="castwork-pushes")
         self.scripts = Scripts(self.commands)
@@ -92,6 +94,11 @@ class Connections:
         link = Link(self.address, self._settings, name=f"castwork-{name}", patience=patience)
         await link.open()
         return link
+
+    def new_worker_id(self) -> str:
+        """An id for a worker of this process: the process's own for the first one."""
+        self._workers += 1
+        return self.member if self._workers == 1 else f"{self.member}.{self._workers}"
 
     async def close(self) -> None:
         """Close all; opening again is possible."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from castwork.model.errors import UndecodableEntry
+from castwork.model.errors import TaskNotFound, UndecodableEntry
 from castwork.model.record import Record, decode_record
 from castwork.redis.connections import Connections
 
@@ -103,20 +103,33 @@ class OutputReader:
         record: key of the task's record.
         output: key of its chunks.
         after: chunk id to go on behind, None for the beginning.
+        must_exist: whether a missing record is an error; a task of an adopted stream has none
+            before it starts.
     """
 
     def __init__(
-        self, connections: Connections, record: str, output: str, after: str | None
+        self,
+        connections: Connections,
+        record: str,
+        output: str,
+        after: str | None,
+        *,
+        must_exist: bool,
     ) -> None:
         self._connections = connections
         self._record_key = record
         self._output_key = output
+        self._must_exist = must_exist
         self._last = parse_position(after)
         self._output = _Output()
         self._state = _State(self._output.news)
 
     async def follow(self) -> AsyncGenerator[Chunk | Record, None]:
-        """Yield records as the task changes state, and chunks; ends with the final record."""
+        """Yield records as the task changes state, and chunks; ends with the final record.
+
+        Raises:
+            TaskNotFound: there is no such task, or its record passed its TTL.
+        """
         if not self._connections.is_open:
             await self._connections.open()
         pushes = self._connections.pushes
@@ -126,6 +139,8 @@ class OutputReader:
                 pushes.add(self._record_key, self._state),
             )
             record = await self._read_record()
+            if record is None and self._must_exist:
+                raise TaskNotFound("there is no such task: it never was, or its record expired")
             while record is None or not record.state.is_final:
                 if record is not None:
                     yield record

@@ -156,6 +156,8 @@ class Runner:
                 outcome = self._interrupted(attempt)
             else:
                 outcome = await self._execution.run(attempt)
+                if attempt.ended_by in (CANCEL, TIMEOUT):  # and its code took no notice
+                    outcome = self._interrupted(attempt)
         except asyncio.CancelledError:
             outcome = self._interrupted(attempt)
         except LeaseLost:

@@ -51,6 +51,11 @@ class TaskStatus(msgspec.Struct, omit_defaults=True):
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: ErrorInfo | None = None
 
+    @property
+    def value(self) -> Any:
+        """The result as plain Python values, None if there is none."""
+        return None if self.result is msgspec.UNSET else msgspec.json.decode(self.result)
+
 
 class Task(Generic[R]):
     """One call of a task function, from any process that knows its id.
@@ -201,9 +206,16 @@ class Task(Generic[R]):
                 yield news
 
     def events(self, after: str | None = None) -> AsyncGenerator[Chunk | Record, None]:
-        """Follow the output and the changes of state; the last item is the final record."""
+        """Follow the output and the changes of state; the last item is the final record.
+
+        Raises:
+            TaskNotFound: there is no such task, or its record passed its TTL.
+        """
         output = self._queue.keys.output(self.id)
-        return OutputReader(self._connections, self._record_key, output, after).follow()
+        must_exist = self._queue.adopted is None
+        return OutputReader(
+            self._connections, self._record_key, output, after, must_exist=must_exist
+        ).follow()
 
 
 def status_of(task_id: str, queue: str, record: Record) -> TaskStatus:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 from castwork.model.errors import ConnectionFailed, DefinitionError, ServerRefused
-from castwork.model.ids import process_id
 from castwork.model.settings import Limits, WorkerSettings
 from castwork.redis.connections import Connections
 from castwork.redis.keys import WorkerKeys
@@ -85,8 +85,8 @@ class Worker:
                 await hook()
             else:
                 await asyncio.to_thread(hook)
-        host, _, self._started_at = describe_process()
-        self.id = process_id(host)
+        self._started_at = time.time()
+        self.id = self._connections.new_worker_id()
         threads = ThreadPoolExecutor(
             max_workers=min(self._settings.concurrency, 64), thread_name_prefix="castwork-task"
         )
