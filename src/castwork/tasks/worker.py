@@ -139,6 +139,7 @@ class Worker:
 
     async def __aenter__(self) -> Self:
         self._background = asyncio.create_task(self.run())
+        self._background.add_done_callback(self._log_crash)
         started = asyncio.create_task(self.started.wait())
         await asyncio.wait({self._background, started}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
@@ -155,6 +156,11 @@ class Worker:
         self.stop()
         if self._background is not None:
             await self._background
+
+    def _log_crash(self, background: asyncio.Task[None]) -> None:
+        """Say at once that the worker has ended by an error, not only when its block ends."""
+        if not background.cancelled() and background.exception() is not None:
+            logger.error("worker %s has crashed", self.id, exc_info=background.exception())
 
     def describe(self) -> WorkerInfo:
         """What the worker is and does now."""
