@@ -160,14 +160,14 @@ class TaskLife(RuleBasedStateMachine):
         lost = self.twice(scripts.RENEW, self.streams, args)
         assert lost == ([] if self.owns(token) else [1])
 
-    @rule(token=tokens)
-    def finish(self, token: Token) -> None:
+    @rule(token=tokens, held=st.sampled_from([1, 3, 100]))
+    def finish(self, token: Token, held: int) -> None:
         # A record tells who made it: the same worker's repeated call knows its own.
         record = json.dumps({"state": "succeeded", "by": f"{token}"})
-        args = [3, token.worker, GROUP, 1, GROUP, 1, GROUP, 1]
+        args = [3, token.worker, 1, held, GROUP, 1, GROUP, 1, GROUP, 1]
         args += [token.lane + 1, token.entry, token.deliveries, record, 60_000]
         key = self.keys.record(token.task)
-        stored = self.twice(scripts.FINISH, [*self.streams, key, key], args)
+        stored = self.twice(scripts.FINISH, [*self.streams, key], args)
         mine = self.outcomes.get(token.task) == record
         assert stored == [int(self.owns(token) or mine)]
         if self.owns(token):

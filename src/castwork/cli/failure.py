@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from castwork.model.errors import (
     CastworkError,
     DefinitionError,
@@ -31,6 +35,19 @@ class Failure(CastworkError):
     def __init__(self, message: str, *, code: int = FAILED) -> None:
         super().__init__(message)
         self.code = code
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the process for a castwork error in it, with one line on stderr and an exit code."""
+    try:
+        yield
+    except* CastworkError as group:  # a worker's roles fail as a group
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        sys.stderr.write(f"castwork: {describe(error)}\n")
+        sys.exit(exit_code(error))
 
 
 def describe(error: BaseException) -> str:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from typing import NoReturn
-
-from castwork.cli.failure import MISUSED, describe, exit_code
-from castwork.model.errors import CastworkError
+from castwork.cli.failure import MISUSED, Failure, one_line_errors
 
 
 def main() -> None:
@@ -15,25 +11,12 @@ def main() -> None:
     Codes: 0 done, 1 it did not work, 2 it was asked wrongly (unknown module, task or option).
     Errors that castwork does not know keep their traceback.
     """
-    try:
-        from castwork.cli.commands import cli
-    except ModuleNotFoundError as error:
-        if error.name != "typer":
-            raise
-        _leave("the command line needs 'typer': run `pip install 'castwork[cli]'`", MISUSED)
-    try:
+    with one_line_errors():
+        try:
+            from castwork.cli.commands import cli
+        except ModuleNotFoundError as error:
+            if error.name != "typer":
+                raise
+            message = "the command line needs 'typer': run `pip install 'castwork[cli]'`"
+            raise Failure(message, code=MISUSED) from None
         cli(prog_name="castwork")
-    except* CastworkError as group:  # a worker's roles fail as a group
-        first = _first(group)
-        _leave(describe(first), exit_code(first))
-
-
-def _leave(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"castwork: {message}\n")
-    sys.exit(code)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -50,7 +50,9 @@ class Consumer:
             launched=self.announcer.arm,
         )
         start = self.runner.start
-        self.fetcher = Fetcher(serving, scripts, link, block=settings.block, start=start)
+        self.fetcher = Fetcher(
+            serving, scripts, connections.commands, link, block=settings.block, start=start
+        )
         self.recovery = Recovery(serving, scripts, lease=settings.lease, start=start)
         self.scheduler = Scheduler(queue, scripts, interval=settings.scheduler_interval)
         self.control = Control(serving, connections.pushes)

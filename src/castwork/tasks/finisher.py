@@ -58,9 +58,10 @@ class Finisher:
         self._committing: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._header = [len(queue.lanes), worker]
+        #: Per lane what the script needs to know of it.
+        self._lanes: list[Any] = []
         for lane in queue.lanes:
-            self._header += (lane.group, int(lane.owned))
+            self._lanes += (lane.group, int(lane.owned))
         #: Outcomes stored and refused, by kind.
         self.counts: dict[str, int] = {}
 
@@ -98,17 +99,15 @@ class Finisher:
 
     def _finish_call(self, group: Sequence[Settled]) -> tuple[list[str], list[Any]]:
         """Keys and arguments of the script that stores a group."""
-        keys = self._queue.streams
-        args: list[Any] = list(self._header)
+        keys, outputs = self._queue.streams, []
+        owners: list[int] = []
+        args: list[Any] = [len(keys), self._worker, len(group), len(self._held) + 1, *self._lanes]
         final_record = self._transitions.final_record
         record_key, output_key = self._queue.keys.record, self._queue.keys.output
         now = time.time()
-        for attempt, outcome in group:
-            task_id = attempt.task_id
-            key = record_key(task_id)
-            has_output = attempt.emitter is not None or attempt.number > 1
+        for number, (attempt, outcome) in enumerate(group, 1):
             function = attempt.function
-            keys += (key, output_key(task_id) if has_output else key)
+            keys.append(record_key(attempt.task_id))
             args += (
                 attempt.lane_number,
                 attempt.entry_id,
@@ -116,7 +115,10 @@ class Finisher:
                 final_record(attempt, outcome, now),
                 function.result_ttl_ms if function is not None else _UNKNOWN_TTL_MS,
             )
-        return keys, args
+            if attempt.emitter is not None or attempt.number > 1:
+                outputs.append(output_key(attempt.task_id))
+                owners.append(number)
+        return keys + outputs, args + owners
 
     async def _finish(
         self, group: Sequence[Settled], keys: Sequence[str], args: Sequence[Any]

@@ -23,6 +23,9 @@ class Held:
         """A copy, in the order in which they were claimed."""
         return list(self._attempts.values())
 
+    def __len__(self) -> int:
+        return len(self._attempts)
+
     def add(self, attempt: Attempt) -> bool:
         """Hold an attempt; False if this very delivery is held already.
 

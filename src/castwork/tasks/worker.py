@@ -211,7 +211,7 @@ class Worker:
         5. Finishers store what is ready.
         """
         for consumer in consumers:
-            await consumer.fetcher.stop(self._connections.commands)
+            await consumer.fetcher.stop()
             consumer.runner.release_waiting()
         running = [a for c in consumers for a in c.serving.held.attempts if a.runner is not None]
         tasks = [a.runner for a in running if a.runner is not None]

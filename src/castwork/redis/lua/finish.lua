@@ -3,51 +3,73 @@
 -- Nothing changes for a task whose lease has passed to another worker.
 -- Idempotent: a repeated call finds its own record and answers as the first one did.
 --
--- KEYS  lanes, then per task: record, output
--- ARGV  1 number of lanes   2 consumer   then per lane: group, 1 to delete the entry
+-- KEYS  lanes, then one record per task, then outputs
+-- ARGV  1 number of lanes   2 consumer   3 number of tasks   4 entries that the consumer holds
+--       then per lane: group, 1 to delete the entry
 --       then per task: lane, entry, deliveries, record ('': store none), ttl_ms
+--       then per output: number of its task
 -- RETURN  per task 1 stored, 0 lease lost
 -- USES owns
-local lanes, consumer = tonumber(ARGV[1]), ARGV[2]
-local tasks = (#KEYS - lanes) / 2
-local base = 2 + 2 * lanes
-local stored, done = {}, {}
+local call, KEYS, ARGV = redis.call, KEYS, ARGV
+local lanes, consumer, tasks, held = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local base = 4 + 2 * lanes
+local listings, stored, done = {}, {}, {}
+
+-- One listing of what the consumer holds is cheaper than a look per task, unless it holds much
+-- more than it finishes.
+local function listing(stream, group)
+  local found = {all = false}
+  if tasks * 3 >= held then
+    local pending = redis.pcall('XPENDING', stream, group, '-', '+', held, consumer)
+    if not pending.err then
+      found.all = #pending < held
+      for i = 1, #pending do found[pending[i][1]] = pending[i][4] end
+    end
+  end
+  return found
+end
 
 for i = 1, tasks do
   local at = base + 5 * (i - 1)
   local lane, entry = tonumber(ARGV[at + 1]), ARGV[at + 2]
-  if owns(KEYS[lane], ARGV[1 + 2 * lane], entry, consumer, ARGV[at + 3]) then
-    local ids = done[lane]
-    if not ids then
-      ids = {}
-      done[lane] = ids
-    end
-    ids[#ids + 1] = entry
+  local stream, group = KEYS[lane], ARGV[3 + 2 * lane]
+  local found = listings[lane]
+  if not found then
+    found = listing(stream, group)
+    listings[lane] = found
+  end
+  local mine = found[entry] and found[entry] == tonumber(ARGV[at + 3])
+  if not found[entry] and not found.all then
+    mine = owns(stream, group, entry, consumer, ARGV[at + 3])
+  end
+  if mine then
+    done[lane] = done[lane] or {}
+    table.insert(done[lane], entry)
     stored[i] = 1
   else
     local record = ARGV[at + 4]
-    local mine = record ~= '' and redis.call('GET', KEYS[lanes + 2 * i - 1]) == record
-    stored[i] = mine and 2 or 0
+    stored[i] = record ~= '' and call('GET', KEYS[lanes + i]) == record and 2 or 0
   end
 end
 
-for lane, ids in pairs(done) do
-  redis.call('XACK', KEYS[lane], ARGV[1 + 2 * lane], unpack(ids))
-  if ARGV[2 + 2 * lane] == '1' then redis.call('XDEL', KEYS[lane], unpack(ids)) end
+for lane, entries in pairs(done) do
+  call('XACK', KEYS[lane], ARGV[3 + 2 * lane], unpack(entries))
+  if ARGV[4 + 2 * lane] == '1' then call('XDEL', KEYS[lane], unpack(entries)) end
 end
 
 for i = 1, tasks do
-  if stored[i] == 1 then
-    local at = base + 5 * (i - 1)
-    local record, ttl = ARGV[at + 4], ARGV[at + 5]
-    if record ~= '' then
-      local key, output = KEYS[lanes + 2 * i - 1], KEYS[lanes + 2 * i]
-      redis.call('SET', key, record, 'PX', ttl)
-      if output ~= key then redis.call('PEXPIRE', output, ttl) end
-      redis.call('PUBLISH', key, record)
-    end
-  elseif stored[i] == 2 then
-    stored[i] = 1
+  local at = base + 5 * (i - 1)
+  local key, record = KEYS[lanes + i], ARGV[at + 4]
+  if stored[i] == 1 and record ~= '' then
+    call('SET', key, record, 'PX', ARGV[at + 5])
+    call('PUBLISH', key, record)
   end
+end
+for i = 1, #KEYS - lanes - tasks do
+  local task = tonumber(ARGV[base + 5 * tasks + i])
+  if stored[task] == 1 then call('PEXPIRE', KEYS[lanes + tasks + i], ARGV[base + 5 * task]) end
+end
+for i = 1, tasks do
+  if stored[i] == 2 then stored[i] = 1 end
 end
 return stored
