@@ -41,19 +41,27 @@ class Attempt:
         ended_by: why it is ended from outside, empty while it is not.
     """
 
-    # Most attempts leave these as they are, so they are not set anew for each.
-    entry: Entry | None = None
-    function: TaskFunction[Any, Any] | None = None
-    launched_at = 0.0
-    started_at = 0.0
-    begun = False
-    finished = False
-    deadline = 0.0
-    announced = False
-    ended_by = ""
-    runner: asyncio.Task[None] | None = None
-    emitter: Emitter | None = None
-    make_emitter: Callable[[Attempt], Emitter] | None = None
+    __slots__ = (
+        "announced",
+        "begun",
+        "deadline",
+        "deliveries",
+        "emitter",
+        "ended_by",
+        "entry",
+        "entry_id",
+        "fields",
+        "finished",
+        "function",
+        "lane",
+        "lane_number",
+        "launched_at",
+        "make_emitter",
+        "number",
+        "queue",
+        "runner",
+        "started_at",
+    )
 
     def __init__(
         self,
@@ -69,7 +77,19 @@ class Attempt:
         self.entry_id = entry_id
         self.deliveries = deliveries
         self.fields = fields
+        self.entry: Entry | None = None
+        self.function: TaskFunction[Any, Any] | None = None
         self.number = deliveries
+        self.launched_at = 0.0
+        self.started_at = 0.0
+        self.begun = False
+        self.finished = False
+        self.deadline = 0.0
+        self.announced = False
+        self.ended_by = ""
+        self.runner: asyncio.Task[None] | None = None
+        self.emitter: Emitter | None = None
+        self.make_emitter: Callable[[Attempt], Emitter] | None = None
 
     @property
     def task_id(self) -> str:
