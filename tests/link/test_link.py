@@ -92,10 +92,24 @@ async def test_calls_wait_while_the_server_is_away_then_say_that_nothing_was_don
     with EmbeddedServer() as server:
         link = Link(parse_url(server.url), QUICK, name="test")
         await link.open()
+        gone = lost(link)
+    await asyncio.wait_for(gone.wait(), 5)
     try:
         with pytest.raises(ConnectionFailed) as caught:
             await link.call("PING", timeout=0.6)
         assert not isinstance(caught.value, EffectUnknown)
+    finally:
+        await link.close()
+
+
+async def test_a_call_that_was_sent_before_the_outage_is_not_said_to_be_undone() -> None:
+    with EmbeddedServer() as server:
+        link = Link(parse_url(server.url), QUICK, name="test")
+        await link.open()
+        waiting = asyncio.ensure_future(link.call("BLPOP", "never", 0, timeout=1.0))
+    try:
+        with pytest.raises(EffectUnknown):
+            await waiting
     finally:
         await link.close()
 

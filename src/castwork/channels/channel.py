@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
 from castwork.channels.event import Delivered, EventCodec, Resync
 from castwork.channels.follower import HistoryFollower, PlainFollower
+from castwork.channels.handlers import Handler, call_handler
 from castwork.channels.publisher import Publisher
 from castwork.channels.receipt import Receipt
-from castwork.channels.subscription import Handler, Subscription
+from castwork.channels.subscription import Subscription
 from castwork.model.errors import DefinitionError
 from castwork.redis.connections import Connections
 from castwork.redis.keys import ChannelKeys
@@ -182,10 +181,11 @@ class Channel(Generic[E]):
     async def start(self) -> None:
         """Begin to run this process's handlers, if there are any."""
         if self._handlers and self._subscription is None:
-            self._subscription = Subscription(
+            subscription = Subscription(
                 self._connections, self.name, self.keys, self.codec, list(self._handlers)
             )
-            await self._subscription.start()
+            await subscription.start()
+            self._subscription = subscription
 
     async def stop(self) -> None:
         """Stop running this process's handlers."""
@@ -199,10 +199,7 @@ class Channel(Generic[E]):
 
         async def run(event: str) -> None:
             value = codec.decode(event.encode())
-            if inspect.iscoroutinefunction(handler):
-                await handler(value)
-            else:
-                await asyncio.to_thread(handler, value)
+            await call_handler(handler, value)
 
         return run
 

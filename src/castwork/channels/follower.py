@@ -190,6 +190,9 @@ class HistoryFollower:
                 if self._is_gap(previous):
                     yield Resync(self._channel, self.last)
                 self.last = entry_id.decode()
+                if b"event" not in named:
+                    logger.warning("channel %s: an entry is not castwork's", self._channel)
+                    continue
                 yield self.last, named[b"event"]
             if len(page) < _PAGE:
                 return

@@ -9,7 +9,13 @@ from collections import deque
 import msgspec
 
 from castwork.model.codec import encode
-from castwork.model.errors import ConnectionFailed, NotOpen, OutOfMemory, ServerRefused
+from castwork.model.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    NotOpen,
+    OutOfMemory,
+    ServerRefused,
+)
 from castwork.redis.connections import Connections
 from castwork.redis.keys import ChannelKeys
 from castwork.redis.scripts import BEAT
@@ -76,7 +82,7 @@ class Membership:
             self._changed.clear()
             try:
                 await self._tell(announce=True)
-            except (ConnectionFailed, ServerRefused) as error:
+            except (AuthenticationFailed, ConnectionFailed, ServerRefused) as error:
                 logger.warning("a channel position was not told: %s", error)
                 self._changed.set()
                 await asyncio.sleep(0.2)

@@ -89,10 +89,10 @@ class Receipt:
                 " declare it with history="
             )
         pushes = self._connections.pushes
-        await pushes.add(keys.applied, self)
         try:
-            self._positions = await self._read_positions(keys)
             async with asyncio.timeout(timeout):
+                await pushes.add(keys.applied, self)
+                self._positions = await self._read_positions(keys)
                 while not self._all_there():
                     await self._news.wait()
                     self._news.clear()

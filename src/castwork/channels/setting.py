@@ -69,7 +69,7 @@ class Setting(Generic[T]):
         page = await self._connections.commands.call(
             "XREVRANGE", self._keys.history, "+", "-", "COUNT", 1
         )
-        after = None
+        after = "0-0"  # a value set from here on must not be missed
         if page:
             entry_id, fields = page[0]
             raw = dict(zip(fields[::2], fields[1::2], strict=True))[b"event"]
@@ -78,10 +78,11 @@ class Setting(Generic[T]):
             except InvalidArguments as error:
                 logger.error("setting %s keeps its default: %s", self.name, error)
             after = entry_id.decode()
-        self._subscription = Subscription(
+        subscription = Subscription(
             self._connections, self.name, self._keys, self.codec, [self._on_event], after=after
         )
-        await self._subscription.start()
+        await subscription.start()
+        self._subscription = subscription
 
     async def stop(self) -> None:
         """Stop following; the last value stays."""

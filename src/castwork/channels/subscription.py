@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import typing
-from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from castwork.channels.event import EventCodec, Resync
 from castwork.channels.follower import HistoryFollower, PlainFollower
+from castwork.channels.handlers import Handler, call_handler
 from castwork.channels.members import Membership
-from castwork.model.errors import ConnectionFailed, InvalidArguments, ServerRefused
+from castwork.model.errors import InvalidArguments, NotOpen
 from castwork.redis.connections import Connections
 from castwork.redis.keys import ChannelKeys
 
 logger = logging.getLogger(__name__)
 
 E = TypeVar("E")
-Handler = Callable[[Any], Awaitable[None] | None]
 
 
 class Subscription(Generic[E]):
@@ -87,10 +85,12 @@ class Subscription(Generic[E]):
                         await self._tell_resync(item)
                     else:
                         await self.handle(*item)
-            except (ConnectionFailed, ServerRefused) as error:
-                logger.warning("channel %s: catching up waits: %s", self._channel, error)
+            except NotOpen:
+                return
+            except Exception:  # handlers must not go deaf, whatever it is
+                logger.exception("channel %s: following it failed, going on", self._channel)
                 follower.on_resumed()
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(1.0)
 
     async def handle(self, event_id: str, raw: bytes) -> None:
         """Hand one event to every handler."""
@@ -116,10 +116,7 @@ class Subscription(Generic[E]):
     async def _call(self, handler: Handler, event: Any) -> str:
         """Call one handler; return its error as text, empty if there was none."""
         try:
-            if inspect.iscoroutinefunction(handler):
-                await handler(event)
-            else:
-                await asyncio.to_thread(handler, event)
+            await call_handler(handler, event)
         except Exception as error:
             logger.exception("channel %s: handler %r failed", self._channel, handler)
             return f"{type(error).__name__}: {error}"[:500]

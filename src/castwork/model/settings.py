@@ -98,7 +98,7 @@ class TaskSettings:
         queue: the queue of its tasks.
         attempts: deliveries before a task is dead-lettered, crashes included.
         timeout: seconds that one attempt may take; None for no bound.
-        result_ttl: seconds that the result is kept after the end.
+        result_ttl: seconds that the result is kept after the end, 60 or more.
         backoff: waits between attempts.
         stream: a stream of the user's own to adopt, None for none.
         group: the consumer group on that stream.
@@ -116,6 +116,11 @@ class TaskSettings:
     def __post_init__(self) -> None:
         if self.attempts < 1:
             raise DefinitionError(f"task {self.name!r}: attempts must be at least 1")
+        if self.result_ttl < 60:
+            raise DefinitionError(
+                f"task {self.name!r}: result_ttl must be at least 60 seconds: the record also"
+                " keeps a repeated enqueue from doubling the task"
+            )
         if self.timeout is not None and self.timeout <= 0:
             raise DefinitionError(f"task {self.name!r}: timeout must be above 0 or None")
         if not self.queue or any(c in "{}:* " for c in self.queue):
@@ -145,6 +150,10 @@ class EnqueueOptions:
     deadline: float | None = None
     attempts: int | None = None
     timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.key_ttl < 1:
+            raise DefinitionError("key_ttl must be at least 1 second")
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,5 +112,5 @@ class Connections:
             return
         if opening.cancelled() or opening.exception() is not None:
             return
+        await self.commands.close()  # first, so that listeners which look again see it closed
         await self.pushes.close()
-        await self.commands.close()

@@ -170,6 +170,8 @@ class Link:
                     )
                     _keep_alive(transport.get_extra_info("socket"))
                 await self._greet(wire)
+                if wire.is_closed:
+                    raise ConnectionResetError("the connection was closed at once")
         except AuthenticationFailed as error:
             wire.abort()
             raise AuthenticationFailed(f"{address} refused the login: {error}") from error
@@ -238,8 +240,11 @@ class Link:
         for call in unanswered:
             if call.reply.done():
                 continue
+            if not call.deadline:
+                continue  # our own PING: nobody waits for it
             if call.idempotent:
-                again.append(call)
+                was_sent = call.was_sent or not call.refused
+                again.append(call._replace(was_sent=was_sent, refused=False))
             else:
                 call.reply.set_exception(
                     EffectUnknown(
@@ -306,7 +311,7 @@ class Link:
                 )
 
     def _expire_waiting(self, now: float) -> None:
-        """Tell callers whose time is up that nothing was done."""
+        """Tell callers whose time is up, and whether their command may have run."""
         left: deque[Call] = deque()
         for call in self._waiting:
             if call.reply.done():
@@ -314,10 +319,15 @@ class Link:
             if call.deadline > now:
                 left.append(call)
                 continue
+            reason = self._last_error or "reconnecting"
             call.reply.set_exception(
-                ConnectionFailed(
-                    f"no connection to {self.address} in time; nothing was done"
-                    f" ({self._last_error or 'reconnecting'})"
+                EffectUnknown(
+                    f"no reply from {self.address} before its connection broke, and no other"
+                    f" connection in time ({reason}); the command may have run"
+                )
+                if call.was_sent
+                else ConnectionFailed(
+                    f"no connection to {self.address} in time; nothing was done ({reason})"
                 )
             )
         self._waiting = left

@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from typing import Any, Protocol
 
+from castwork.model.errors import NotOpen
 from castwork.model.settings import LinkSettings
 from castwork.redis.address import Address
 from castwork.redis.link import Link
@@ -54,9 +55,15 @@ class Pushes:
         await self._link.open()
 
     async def close(self) -> None:
-        """Close the connection; listeners hear nothing more."""
+        """Close the connection; listeners are told once more, and hear nothing after that."""
         await self._link.close()
-        self._channels.clear()
+        channels, self._channels = self._channels, {}
+        for subscription in channels.values():
+            if not subscription.confirmed.done():
+                subscription.confirmed.set_exception(NotOpen("the connection was closed"))
+                subscription.confirmed.exception()  # seen, also when nobody waits any more
+            for listener in tuple(subscription.listeners):
+                listener.on_resumed()
 
     @property
     def is_connected(self) -> bool:
@@ -90,6 +97,7 @@ class Pushes:
         subscription.listeners.remove(listener)
         if not subscription.listeners:
             del self._channels[name]
+            self._resumed.discard(name)
             self._change(name)
 
     def _change(self, name: bytes) -> None:

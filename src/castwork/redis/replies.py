@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from castwork.model.errors import AuthenticationFailed, CastworkError, OutOfMemory, ServerRefused
 
 #: Codes that say "not now, nothing was done": another connection or a later try may work.
@@ -35,14 +37,18 @@ _CLASSES: dict[str, type[CastworkError]] = {
 }
 
 
+_WRAPPED = re.compile(rf"[-: ]({'|'.join([*_CLASSES, *RETRY_LATER])}) ")
+
+
 def error_of(message: str) -> CastworkError:
     """Make the error for an error reply."""
     code = message.partition(" ")[0]
+    if code == "ERR":  # inside of a script, older servers put words of their own first
+        wrapped = _WRAPPED.search(message)
+        code = wrapped[1] if wrapped else code
     if code in RETRY_LATER:
         return RetryLater(message)
     known = _CLASSES.get(code)
     if known is None and code == "ERR" and "OOM command not allowed" in message:
         known = OutOfMemory  # how a script reports it on some servers
-    if known is None and "NOGROUP" in message:
-        known = NoGroup  # inside of a script, servers put their own prefix first
     return (known or ServerRefused)(message)

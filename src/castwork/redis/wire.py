@@ -20,14 +20,18 @@ class Call(NamedTuple):
     Attributes:
         reply: gets the reply or an error.
         data: the packed command.
-        deadline: loop time after which the caller no longer waits.
+        deadline: loop time after which the caller no longer waits; 0 if there is no caller.
         idempotent: whether it may be sent again when its reply was lost.
+        was_sent: whether it may have run already, on a connection that broke.
+        refused: whether the server has said that it did nothing.
     """
 
     reply: asyncio.Future[Any]
     data: bytes
     deadline: float
     idempotent: bool
+    was_sent: bool = False
+    refused: bool = False
 
 
 class Wire(asyncio.Protocol):
@@ -53,6 +57,7 @@ class Wire(asyncio.Protocol):
         self.sent: deque[Call] = deque()
         #: Set by every byte that arrives, cleared by whoever watches for silence.
         self.heard = False
+        self.is_closed = False
         #: Whether the server has said that it cannot serve now.
         self.unfit = False
 
@@ -105,7 +110,7 @@ class Wire(asyncio.Protocol):
         """Hand an error reply to its caller, or give the connection up if it cannot serve."""
         if isinstance(error, RetryLater) and self.sent:
             # Nothing was done, so the call may go out again whatever it is.
-            self.sent[0] = self.sent[0]._replace(idempotent=True)
+            self.sent[0] = self.sent[0]._replace(idempotent=True, refused=True)
             self.unfit = True
             self.abort()
             return False
@@ -116,6 +121,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.is_closed = True
         self._buffer.clear()
         unanswered = list(self.sent)
         self.sent.clear()

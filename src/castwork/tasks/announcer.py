@@ -68,10 +68,12 @@ class Announcer:
         args: list[Any] = [len(self._queue.lanes), self._worker]
         args += (lane.group for lane in self._queue.lanes)
         for attempt in ready:
-            attempt.announced = True
             record = _running_record(attempt, self._worker)
             args += (attempt.lane_number, attempt.entry_id, attempt.deliveries, record)
-        return int(await self._scripts.run(START, keys, args))
+        announced = int(await self._scripts.run(START, keys, args))
+        for attempt in ready:
+            attempt.announced = True
+        return announced
 
 
 def _running_record(attempt: Attempt, worker: str) -> bytes:

@@ -80,7 +80,9 @@ class DeadLetters:
         entry = self._entry(named, lane)
         attempts = int(named[b"attempts"])
         # Attempt numbers go on, so that new chunks do not collide with old ones.
-        entry.meta = Meta(attempts=attempts, spared=attempts)
+        entry.meta = msgspec.structs.replace(
+            entry.meta or Meta(), attempts=attempts, spared=attempts, errors=[], expires_ms=0
+        )
         priority = Priority.NORMAL if lane == "stream" else Priority(lane)
         record = b""
         if self._queue.keeps_records:
@@ -103,8 +105,11 @@ class DeadLetters:
             TaskNotFound: there is none.
         """
         entry_id, named = await self._find(letter_id)
-        await self._call("XDEL", self._queue.keys.dead, entry_id)
-        await self._call("DEL", self._queue.keys.record(named[b"id"].decode()))
+        if not await self._call("XDEL", self._queue.keys.dead, entry_id):
+            raise TaskNotFound(f"dead letter {letter_id} was replayed or purged meanwhile")
+        task_id = named[b"id"].decode()
+        keys = self._queue.keys
+        await self._call("DEL", keys.record(task_id), keys.output(task_id))
 
     async def _find(self, letter_id: str) -> tuple[str, dict[bytes, bytes]]:
         call = self._call

@@ -7,7 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from castwork.model.errors import ConnectionFailed, NotOpen, OutOfMemory, ServerRefused
+from castwork.model.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    NotOpen,
+    OutOfMemory,
+    ServerRefused,
+)
 from castwork.redis.link import Link
 from castwork.redis.replies import NoGroup, Unblocked
 from castwork.redis.scripts import CLAIM, Scripts
@@ -81,7 +87,7 @@ class Fetcher:
                 continue
             except NotOpen:
                 return
-            except ServerRefused:
+            except (AuthenticationFailed, ServerRefused):
                 logger.exception("queue %s: reading failed", self._queue.name)
                 await asyncio.sleep(1.0)
 
@@ -134,13 +140,17 @@ class Fetcher:
 
     async def _claim_until_empty(self) -> None:
         most = max(1, (self._slots.capacity + 1) // 2)
-        while not self._stopping:
+        while not (self._stopping or self._must_sweep):
             count = min(self._slots.free, most)
             if count <= 0:
                 await self._slots.wait_free()
             else:
-                with self._slots.reserve(count):
-                    claimed = await self.claim(count)
+                try:
+                    with self._slots.reserve(count):
+                        claimed = await self.claim(count)
+                except BaseException:
+                    self._must_sweep = True  # it may have claimed all the same
+                    raise
                 if claimed < count:
                     return
 
@@ -217,10 +227,10 @@ class Fetcher:
         Returns:
             The number of tasks found.
         """
-        self._must_sweep = False
         found = 0
         for number, lane in enumerate(self._queue.lanes, 1):
             found += await self._sweep_lane(number, lane)
+        self._must_sweep = False
         if found:
             logger.info("queue %s: %d tasks had been claimed unheard", self._queue.name, found)
         return found
@@ -274,6 +284,8 @@ class Fetcher:
                 return
             except ConnectionFailed:
                 continue
-            except ServerRefused:
+            except NotOpen:
+                return
+            except (AuthenticationFailed, ServerRefused):
                 logger.exception("queue %s: cannot make its group", self._queue.name)
                 await asyncio.sleep(1.0)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from castwork.model.errors import ConnectionFailed, NotOpen, ServerRefused
+from castwork.model.errors import ConnectionFailed, NotOpen, OutOfMemory
 from castwork.redis.scripts import FINISH, Scripts
 from castwork.tasks.attempt import Attempt
 from castwork.tasks.outcome import Bury, Drop, Finish, Outcome, Park, Release
@@ -159,7 +159,10 @@ class Finisher:
                 await asyncio.sleep(0.2)
             except NotOpen:
                 break
-            except ServerRefused:
+            except OutOfMemory as error:
+                logger.warning("%d outcomes wait for memory on the server: %s", len(group), error)
+                await asyncio.sleep(1.0)
+            except Exception:  # whatever it is, its neighbours and their slots must not suffer
                 logger.exception(
                     "the server refused the outcome of %s; the tasks come back after their lease",
                     ", ".join(attempt.task_id for attempt, _ in group[:5]),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from castwork.model.codec import encode
-from castwork.model.errors import ConnectionFailed, OutOfMemory, ServerRefused
+from castwork.model.errors import AuthenticationFailed, ConnectionFailed, OutOfMemory, ServerRefused
 from castwork.redis.keys import WorkerKeys
 from castwork.redis.link import Link
 from castwork.redis.scripts import BEAT, Scripts
@@ -86,7 +86,7 @@ class Heartbeat:
         while True:
             try:
                 await self.beat()
-            except (ConnectionFailed, ServerRefused) as error:
+            except (AuthenticationFailed, ConnectionFailed, ServerRefused) as error:
                 logger.warning("no sign of life was given: %s", error)
             await asyncio.sleep(self._interval)
 

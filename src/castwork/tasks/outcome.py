@@ -86,8 +86,13 @@ def describe(exception: BaseException, *, attempt: int, worker: str) -> ErrorInf
     frames = "".join(traceback.format_exception(exception, limit=-8))
     return ErrorInfo(
         type=type(exception).__name__,
-        message=str(exception)[:2000],
-        traceback=frames[-4000:],
+        message=_encodable(str(exception)[:2000]),
+        traceback=_encodable(frames[-4000:]),
         attempt=attempt,
         worker=worker,
     )
+
+
+def _encodable(text: str) -> str:
+    """Text with what UTF-8 cannot hold (lone surrogates) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()

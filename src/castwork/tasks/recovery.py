@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from castwork.model.errors import ConnectionFailed, ServerRefused
+from castwork.model.errors import AuthenticationFailed, ConnectionFailed, ServerRefused
 from castwork.redis.replies import NoGroup
 from castwork.redis.scripts import RECOVER, RETIRE, Scripts
 from castwork.tasks.attempt import Attempt
@@ -64,7 +64,7 @@ class Recovery:
                     await self.retire("")
             except NoGroup:
                 logger.debug("queue %s: no group to sweep yet", self._queue.name)
-            except (ConnectionFailed, ServerRefused) as error:
+            except (AuthenticationFailed, ConnectionFailed, ServerRefused) as error:
                 logger.warning("queue %s: not swept: %s", self._queue.name, error)
 
     async def sweep(self) -> int:

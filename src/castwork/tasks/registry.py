@@ -35,8 +35,22 @@ class Registry:
                     f"stream {function.queue.name!r} with group {function.queue.group!r} is"
                     f" adopted by {self._adopting[prefix].name!r} already"
                 )
+            self._refuse_sharing(function)
             self._adopting[prefix] = function
         self._functions[function.name] = function
+
+    def _refuse_sharing(self, function: TaskFunction[Any, Any]) -> None:
+        """Two groups on one stream must both leave its entries to the other."""
+        lane = function.queue.adopted
+        for other in self._adopting.values():
+            theirs = other.queue.adopted
+            if lane is None or theirs is None or lane.stream != theirs.stream:
+                continue
+            if lane.owned or theirs.owned:
+                raise DefinitionError(
+                    f"{function.name!r} and {other.name!r} read stream {lane.stream!r} with"
+                    " different groups: give both keep_entries=True"
+                )
 
     def get(self, name: str) -> TaskFunction[Any, Any]:
         """Find a function by name.

@@ -19,7 +19,7 @@ from castwork.model.record import ErrorInfo
 from castwork.model.settings import Limits
 from castwork.model.states import TaskState
 from castwork.redis.link import Link
-from castwork.tasks.attempt import CANCEL, LOST, TIMEOUT, Attempt
+from castwork.tasks.attempt import CANCEL, LOST, STOP, TIMEOUT, Attempt
 from castwork.tasks.execution import Execution
 from castwork.tasks.outcome import (
     Bury,
@@ -188,21 +188,18 @@ class Runner:
             return Drop()
         if attempt.ended_by == CANCEL:
             return Finish(TaskState.CANCELLED)
+        if attempt.ended_by == STOP:
+            return Release(started=attempt.started_at > 0)
         if attempt.ended_by == TIMEOUT:
-            settings = attempt.function.settings
-            error = ErrorInfo(
-                "TimeoutError",
-                "the attempt took longer than its timeout",
-                attempt=attempt.number,
-                worker=self._worker,
-            )
-            return after_failure(
-                error,
-                counted=attempt.counted,
-                allowed=attempt.allowed,
-                backoff=settings.backoff,
-            )
-        return Release(started=attempt.started_at > 0)
+            kind, message = "TimeoutError", "the attempt took longer than its timeout"
+        else:  # nobody asked for it: something that the code awaited was cancelled
+            kind, message = "CancelledError", "the code was cancelled from within"
+        return after_failure(
+            ErrorInfo(kind, message, attempt=attempt.number, worker=self._worker),
+            counted=attempt.counted,
+            allowed=attempt.allowed,
+            backoff=attempt.function.settings.backoff,
+        )
 
     def _done(self, attempt: Attempt, outcome: Outcome) -> None:
         attempt.finished = True

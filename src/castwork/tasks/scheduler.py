@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 
-from castwork.model.errors import ConnectionFailed, ServerRefused
+from castwork.model.errors import AuthenticationFailed, ConnectionFailed, ServerRefused
 from castwork.redis.scripts import DUE, PROMOTE, Scripts
 from castwork.tasks.queue import Queue
 
@@ -36,7 +36,7 @@ class Scheduler:
         while True:
             try:
                 wait = await self.promote()
-            except (ConnectionFailed, ServerRefused) as error:
+            except (AuthenticationFailed, ConnectionFailed, ServerRefused) as error:
                 logger.warning("queue %s: schedule not looked at: %s", self._queue.name, error)
                 wait = self._interval
             await asyncio.sleep(wait)

@@ -18,8 +18,9 @@ class _Outcome:
         self.stale = False
 
     def on_message(self, payload: bytes) -> None:
-        self.record = decode_record(payload)
-        if self.record.state.is_final:
+        record = decode_record(payload)
+        if record.state.is_final:
+            self.record = record
             self.changed.set()
 
     def on_resumed(self) -> None:

@@ -127,9 +127,8 @@ class Worker:
                 await self._wind_down(consumers)
                 for role in side:
                     role.cancel()
-            for consumer in consumers:  # what a fetcher's last read brought goes back, too
-                await consumer.finisher.drain()
         finally:
+            await self._hand_back(consumers)
             await self._leave(consumers, lease, heartbeat)
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -213,19 +212,34 @@ class Worker:
         for consumer in consumers:
             await consumer.fetcher.stop()
             consumer.runner.release_waiting()
-        running = [a for c in consumers for a in c.serving.held.attempts if a.runner is not None]
-        tasks = [a.runner for a in running if a.runner is not None]
+        tasks = _running(consumers)
         if tasks:
             logger.info("%d tasks get %.0f s to finish", len(tasks), self._settings.grace)
             await asyncio.wait(tasks, timeout=self._settings.grace)
-        for attempt in running:
-            if not attempt.finished:
-                attempt.end(STOP)
-        if tasks:
-            await asyncio.wait(tasks, timeout=5.0)
+        await self._hand_back(consumers)
+
+    async def _hand_back(self, consumers: Sequence[Consumer]) -> None:
+        """End what still runs, hand it back, and store what is ready; also after a crash.
+
+        When the server is away for longer than the grace period, what could not be stored is
+        left to the leases: those tasks run again elsewhere.
+        """
         for consumer in consumers:
             consumer.announcer.stop()
-            await consumer.finisher.drain()
+            consumer.runner.release_waiting()
+            for attempt in consumer.serving.held.attempts:
+                if not attempt.finished:
+                    attempt.end(STOP)
+        tasks = _running(consumers)
+        if tasks:
+            await asyncio.wait(tasks, timeout=5.0)
+        try:
+            async with asyncio.timeout(max(5.0, self._settings.grace)):
+                for consumer in consumers:
+                    await consumer.finisher.drain()
+        except TimeoutError:
+            unstored = sum(len(consumer.serving.held) for consumer in consumers)
+            logger.error("%d outcomes could not be stored; those tasks run again", unstored)
 
     async def _leave(
         self, consumers: Sequence[Consumer], lease: LeaseKeeper, heartbeat: Heartbeat
@@ -243,3 +257,13 @@ class Worker:
         for consumer in consumers:
             await consumer.link.close()
         logger.info("worker %s has stopped", self.id)
+
+
+def _running(consumers: Sequence[Consumer]) -> list[asyncio.Task[None]]:
+    """The asyncio tasks of the attempts whose code runs."""
+    return [
+        attempt.runner
+        for consumer in consumers
+        for attempt in consumer.serving.held.attempts
+        if attempt.runner is not None and not attempt.finished
+    ]
