@@ -12,9 +12,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     ParamSpec,
-    Protocol,
     Self,
-    TypedDict,
     TypeVar,
     Unpack,
     overload,
@@ -26,12 +24,12 @@ from castwork.channels.setting import Setting
 from castwork.inspect.inspector import Inspector, QueueInfo
 from castwork.model.codec import decode_any
 from castwork.model.errors import DefinitionError, TaskNotFound
-from castwork.model.retry import Backoff
 from castwork.model.settings import AppSettings, QueueSettings, TaskSettings, WorkerSettings
 from castwork.redis.connections import Connections
 from castwork.redis.keys import ChannelKeys, WorkerKeys
 from castwork.tasks.dead_letters import DeadLetters
 from castwork.tasks.function import TaskFunction
+from castwork.tasks.options import TaskDecorator, TaskOptions, WorkerOptions
 from castwork.tasks.portal import Portal
 from castwork.tasks.producer import Producer
 from castwork.tasks.queue import Queue, adopted_queue, own_queue
@@ -50,47 +48,6 @@ Hook = TypeVar("Hook", bound=Callable[[], Awaitable[None] | None])
 
 #: Overrides every app's URL: `castwork up` and deployments set it for their processes.
 URL_VARIABLE = "CASTWORK_URL"
-
-
-class TaskOptions(TypedDict, total=False):
-    """What `@app.task(...)` takes; see `TaskSettings` for units and defaults."""
-
-    name: str
-    queue: str
-    attempts: int
-    timeout: float | None
-    result_ttl: float
-    backoff: Backoff
-    stream: str
-    group: str
-    keep_entries: bool
-
-
-class WorkerOptions(TypedDict, total=False):
-    """What `app.worker(...)` takes; see `WorkerSettings` for units and defaults."""
-
-    concurrency: int
-    lease: float
-    grace: float
-    block: float
-    announce_after: float
-    scheduler_interval: float
-    heartbeat: float
-
-
-class TaskDecorator(Protocol):
-    """What `@app.task(...)` returns; the task's result type follows from the function."""
-
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[P, AsyncIterator[str]]
-    ) -> TaskFunction[P, str]: ...
-    @overload
-    def __call__(self, function: Callable[P, AsyncIterator[T]]) -> TaskFunction[P, list[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, Awaitable[R]]) -> TaskFunction[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[P, R]) -> TaskFunction[P, R]: ...
 
 
 class App:

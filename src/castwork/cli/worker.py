@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from castwork.app import WorkerOptions
 from castwork.cli.options import Concurrency, Grace, Lease, Lifeline, Module, Queues, Redis
 from castwork.cli.worker_process import WorkerPlan
 from castwork.model.codec import encode
+from castwork.tasks.options import WorkerOptions
 
 
 def worker(

@@ -10,7 +10,7 @@ import sys
 
 import msgspec
 
-from castwork.app import App, WorkerOptions
+from castwork.app import App
 from castwork.cli.failure import STUCK, one_line_errors
 from castwork.cli.lifeline import watch_lifeline
 from castwork.cli.loading import load_app
@@ -19,6 +19,7 @@ from castwork.cli.loops import run_loop
 from castwork.cli.session import refuse_private
 from castwork.cli.signals import on_stop_signals
 from castwork.model.settings import WorkerSettings
+from castwork.tasks.options import WorkerOptions
 
 logger = logging.getLogger(__name__)
 
