@@ -110,7 +110,8 @@ class Running:
         found = []
         for child in psutil.Process(self.process.pid).children():
             try:
-                if role in child.cmdline()[:4]:
+                # A worker replaces itself by a process without the command line's libraries.
+                if {role, f"castwork.cli.{role}_process"} & set(child.cmdline()[:4]):
                     found.append(child.pid)
             except psutil.Error:
                 continue
