@@ -6,13 +6,20 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import redis
 
 from castwork import LinkSettings
 from castwork.embedded import EmbeddedServer
-from castwork.model.errors import ConnectionFailed, EffectUnknown, NotOpen, ServerRefused
+from castwork.model.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    EffectUnknown,
+    NotOpen,
+    ServerRefused,
+)
 from castwork.redis.address import parse_url
 from castwork.redis.link import Link
 from castwork.redis.pushes import Pushes
@@ -210,3 +217,19 @@ async def test_listeners_know_that_the_connection_was_away(
 
     plain.publish(namespace, "after")
     assert await asyncio.wait_for(heard.messages.get(), 5) == b"after"
+
+
+async def test_a_refused_subscription_is_an_error_for_who_waits(
+    server_url: str, plain: redis.Redis, namespace: str
+) -> None:
+    plain.execute_command("ACL", "SETUSER", namespace, "on", ">pw", "~*", "resetchannels", "+@all")
+    address = replace(parse_url(server_url), username=namespace, password="pw")
+    made = Pushes(address, QUICK, name="refused")
+    await made.open()
+
+    with pytest.raises(AuthenticationFailed, match="NOPERM"):
+        await asyncio.wait_for(made.add("anything", Heard()), 5)
+
+    assert made.is_connected
+    await made.close()
+    plain.execute_command("ACL", "DELUSER", namespace)

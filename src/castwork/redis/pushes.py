@@ -11,6 +11,7 @@ from castwork.model.errors import NotOpen
 from castwork.model.settings import LinkSettings
 from castwork.redis.address import Address
 from castwork.redis.link import Link
+from castwork.redis.wire import REFUSED
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +129,8 @@ class Pushes:
                     logger.exception("a listener of %r failed", name)
         elif kind == b"subscribe":
             self._confirm(name)
+        elif kind == REFUSED:
+            self._fail(push[1])
 
     def _confirm(self, name: bytes) -> None:
         self._unconfirmed[name] -= 1
@@ -143,6 +146,16 @@ class Pushes:
             self._resumed.discard(name)
             for listener in tuple(subscription.listeners):
                 listener.on_resumed()
+
+    def _fail(self, error: Exception) -> None:
+        """A SUBSCRIBE was refused, as an ACL without channels does: tell who waits for it."""
+        logger.error("subscribing was refused: %s", error)
+        self._unconfirmed.clear()
+        for name, subscription in tuple(self._channels.items()):
+            if not subscription.confirmed.done():
+                del self._channels[name]
+                subscription.confirmed.set_exception(error)
+                subscription.confirmed.exception()  # seen, also when nobody waits any more
 
     def _await_again(self) -> None:
         """Remember who was subscribed: they must be told when they hear again."""

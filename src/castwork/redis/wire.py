@@ -13,6 +13,9 @@ from castwork.redis.replies import RetryLater, error_of
 
 _PENDING = object()
 
+#: Kind of the push that stands for the error reply to a command which pushes answer.
+REFUSED = b"refused"
+
 
 class Call(NamedTuple):
     """A command on its way.
@@ -108,6 +111,9 @@ class Wire(asyncio.Protocol):
 
     def _refuse(self, error: Exception) -> bool:
         """Hand an error reply to its caller, or give the connection up if it cannot serve."""
+        if not self.sent:
+            self._on_push([REFUSED, error])
+            return True
         if isinstance(error, RetryLater) and self.sent:
             # Nothing was done, so the call may go out again whatever it is.
             self.sent[0] = self.sent[0]._replace(idempotent=True, refused=True)

@@ -11,6 +11,9 @@ from castwork.model.errors import LeaseLost, ServerRefused
 from castwork.redis.link import Link
 from castwork.tasks.chunks import Chunk, encode_chunk
 
+#: Seconds that a chunk waits for a server that is away; the task's own timeout ends it before.
+_PATIENCE = 3600.0
+
 #: Chunks on their way before the task function waits for the server.
 _WINDOW = 32
 
@@ -70,7 +73,9 @@ class Emitter:
     def _send(self, chunk_id: str, kind: str, data: Any) -> None:
         call = self._link.call
         payload = b"" if data is None else encode_value(data)
-        written = call("XADD", self._key, "MAXLEN", "~", self._keep, chunk_id, kind, payload)
+        written = call(
+            "XADD", self._key, "MAXLEN", "~", self._keep, chunk_id, kind, payload, timeout=_PATIENCE
+        )
         call("PUBLISH", self._key, encode_chunk(Chunk(chunk_id, kind, data))).add_done_callback(
             _see_error  # readers that miss it find the chunk in the stream
         )
