@@ -65,7 +65,8 @@ class Fetcher:
         link.on_lost.append(self._note_loss)
 
     async def run(self) -> None:
-        """Claim until `stop`; the groups must have been made."""
+        """Claim until `stop`."""
+        await self._repair(self.create_groups)
         while not self._stopping:
             await self._slots.wait_free()
             if self._stopping:
