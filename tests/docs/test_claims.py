@@ -89,7 +89,7 @@ async def test_enqueue_script_adds_one_task_once(
     keys, args = words[3:comma], words[comma + 1 :]
     assert client.eval(source, len(keys), *keys, *args) == [b"ok", 1]
     assert client.eval(source, len(keys), *keys, *args) == [b"ok", 0]
-    task = app.get_task(keys[1].removeprefix("{cw:inference}:task:"))
+    task = app.get_task(keys[2].removeprefix("{cw:inference}:task:"))
     async with app, app.worker():
         assert (await task.status()).status == "queued" or await task.result(timeout=10)
         assert await task.result(timeout=10) == "small: hi"

@@ -87,9 +87,8 @@ class TaskLife(RuleBasedStateMachine):
     def enqueue_one(self, lane: int) -> None:
         task = f"q-{len(self.tasks)}"
         self.tasks.append(task)
-        record = '{"state":"queued","task":"f","entry":"%s:*"}' % self.queue.lanes[lane].name
-        args = [1, 0, 0, "f", record, "", task, "{}"]
-        keys = [self.streams[lane], self.keys.record(task)]
+        args = [1, 0, 0, "f", self.queue.lanes[lane].name, "", task, "{}"]
+        keys = [self.streams[lane], self.keys.entries, self.keys.record(task)]
         assert self.run(scripts.ENQUEUE, keys, args) == [b"ok", 1]
         assert self.run(scripts.ENQUEUE, keys, args) == [b"ok", 0]
 
@@ -105,9 +104,8 @@ class TaskLife(RuleBasedStateMachine):
 
     def parked(self, task: str, lane: int) -> str:
         name = self.queue.lanes[lane].name
-        record = '{"state":"queued","entry":"%s:*"}' % name
         fields = ["task", "f", "id", task, "args", "{}"]
-        return json.dumps({"lane": name, "fields": fields, "record": record})
+        return json.dumps({"lane": name, "fields": fields, "record": '{"state":"queued"}'})
 
     @precondition(lambda self: len(self.tasks) > len(self.owner) + len(self.outcomes))
     @rule(target=tokens, worker=WORKERS, total=st.integers(1, 4), share=st.integers(0, 2))
@@ -148,9 +146,7 @@ class TaskLife(RuleBasedStateMachine):
     @rule(token=tokens)
     def start(self, token: Token) -> None:
         args = [3, token.worker, GROUP, GROUP, GROUP]
-        entry = f"{self.queue.lanes[token.lane].name}:{token.entry}"
-        args += [token.lane + 1, token.entry, token.deliveries]
-        args += ['{"state":"running","entry":"%s"}' % entry]
+        args += [token.lane + 1, token.entry, token.deliveries, '{"state":"running"}']
         keys = [*self.streams, self.keys.record(token.task)]
         assert self.twice(scripts.START, keys, args) == int(self.owns(token))
 
@@ -165,9 +161,9 @@ class TaskLife(RuleBasedStateMachine):
         # A record tells who made it: the same worker's repeated call knows its own.
         record = json.dumps({"state": "succeeded", "by": f"{token}"})
         args = [3, token.worker, 1, held, GROUP, 1, GROUP, 1, GROUP, 1]
-        args += [token.lane + 1, token.entry, token.deliveries, record, 60_000]
-        key = self.keys.record(token.task)
-        stored = self.twice(scripts.FINISH, [*self.streams, key], args)
+        args += [token.lane + 1, token.entry, token.deliveries, token.task, record, 60_000]
+        keys = [*self.streams, self.keys.entries, self.keys.record(token.task)]
+        stored = self.twice(scripts.FINISH, keys, args)
         mine = self.outcomes.get(token.task) == record
         assert stored == [int(self.owns(token) or mine)]
         if self.owns(token):
@@ -182,7 +178,7 @@ class TaskLife(RuleBasedStateMachine):
         parked = self.parked(token.task, token.lane)
         args = [*self.fence(token), token.task, 0, parked, '{"state":"scheduled"}']
         keys = [self.streams[token.lane], self.keys.record(token.task)]
-        keys += [self.keys.scheduled, self.keys.parked]
+        keys += [self.keys.scheduled, self.keys.parked, self.keys.entries]
         held = self.owns(token)
         if held:
             assert self.twice(scripts.RETRY, keys, args) == 1
@@ -194,10 +190,10 @@ class TaskLife(RuleBasedStateMachine):
 
     @rule(token=tokens)
     def release(self, token: Token) -> None:
-        record = '{"state":"queued","entry":"%s:*"}' % self.queue.lanes[token.lane].name
-        args = [*self.fence(token), record, "task", "f", "id", token.task, "args", "{}"]
+        args = [*self.fence(token), token.task, self.queue.lanes[token.lane].name]
+        args += ['{"state":"queued"}', "task", "f", "id", token.task, "args", "{}"]
         stream = self.streams[token.lane]
-        keys = [stream, stream, self.keys.record(token.task)]
+        keys = [stream, stream, self.keys.record(token.task), self.keys.entries]
         assert self.run(scripts.RELEASE, keys, args) == int(self.owns(token))
         assert self.run(scripts.RELEASE, keys, args) == 0
         if self.owns(token):
@@ -206,8 +202,9 @@ class TaskLife(RuleBasedStateMachine):
     @rule(token=tokens)
     def bury(self, token: Token) -> None:
         record = json.dumps({"state": "dead", "by": f"{token}"})
-        args = [*self.fence(token), record, "id", token.task]
+        args = [*self.fence(token), token.task, record, "id", token.task]
         keys = [self.streams[token.lane], self.keys.record(token.task), self.keys.dead]
+        keys.append(self.keys.entries)
         held = self.owns(token)
         stored = self.twice(scripts.BURY, keys, args)
         assert stored == int(held or self.outcomes.get(token.task) == record)
@@ -221,7 +218,8 @@ class TaskLife(RuleBasedStateMachine):
         _, *ids = self.run(scripts.DUE, [self.keys.scheduled], [10])  # type: ignore[misc]
         if ids:
             records = [self.keys.record(task.decode()) for task in ids]
-            keys = [self.keys.scheduled, self.keys.parked, *self.streams, *records]
+            keys = [self.keys.scheduled, self.keys.parked, self.keys.entries]
+            keys += [*self.streams, *records]
             assert self.run(scripts.PROMOTE, keys, ids) == len(ids)
             assert self.run(scripts.PROMOTE, keys, ids) == 0
 
@@ -230,8 +228,8 @@ class TaskLife(RuleBasedStateMachine):
         task = data.draw(st.sampled_from(self.tasks))
         held = task in self.owner
         record = json.dumps({"state": "cancelled", "by": task})
-        keys = [self.keys.record(task), self.keys.scheduled, self.keys.parked, *self.streams]
-        keys.append(self.keys.output(task))
+        keys = [self.keys.record(task), self.keys.scheduled, self.keys.parked]
+        keys += [self.keys.entries, *self.streams, self.keys.output(task)]
         args = [task, record, 60_000, self.keys.control, GROUP]
         reply = self.twice(scripts.CANCEL, keys, args)
         if task in self.outcomes:
@@ -265,6 +263,15 @@ class TaskLife(RuleBasedStateMachine):
     def every_task_is_in_one_place(self) -> None:
         for task in self.tasks:
             assert len(self.places(task)) == 1, (task, self.places(task))
+
+    @invariant()
+    def entries_name_the_place_of_each_queued_task(self) -> None:
+        places = {
+            fields[b"id"]: f"{lane.name}:{entry.decode()}".encode()
+            for lane in self.queue.lanes
+            for entry, fields in self.client.xrange(lane.stream)
+        }
+        assert self.client.hgetall(self.keys.entries) == places
 
     @invariant()
     def outcomes_do_not_change(self) -> None:

@@ -69,7 +69,7 @@ def parse_entry(fields: list[bytes]) -> Entry:
         UndecodableEntry: a field is missing or is not what it should be.
     """
     try:
-        if len(fields) == 6 and fields[::2] == [b"task", b"id", b"args"]:
+        if len(fields) == 6 and (fields[0], fields[2], fields[4]) == (b"task", b"id", b"args"):
             return Entry(fields[1].decode(), fields[3].decode(), fields[5])
         named = dict(zip(fields[::2], fields[1::2], strict=False))
         meta = named.get(b"meta")

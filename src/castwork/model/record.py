@@ -36,7 +36,6 @@ class Record(msgspec.Struct, omit_defaults=True):
     Attributes:
         state: the task's state.
         task: name of the task function.
-        entry: where the task waits or runs: lane, colon, stream entry id.
         attempts: deliveries so far.
         worker: the worker of the last attempt.
         started_at: begin of the last attempt.
@@ -47,7 +46,6 @@ class Record(msgspec.Struct, omit_defaults=True):
 
     state: TaskState
     task: str = ""
-    entry: str = ""
     attempts: int = 0
     worker: str = ""
     started_at: float = 0.0

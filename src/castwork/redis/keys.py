@@ -31,6 +31,7 @@ class QueueKeys:
             priority: f"{prefix}:stream:{priority.value}"
             for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)
         }
+        self.entries = f"{prefix}:entries"
         self.scheduled = f"{prefix}:scheduled"
         self.parked = f"{prefix}:parked"
         self.dead = f"{prefix}:dead"

@@ -219,12 +219,12 @@ class Link:
         self._wire = wire
         assert self._loop is not None
         self._quiet_since = self._owed_since = self._loop.time()
+        for callback in self.on_connected:  # first, so that calls see what was subscribed
+            callback()
         waiting, self._waiting = self._waiting, deque()
         for call in waiting:
             if not call.reply.done():
                 wire.send(call)
-        for callback in self.on_connected:
-            callback()
 
     def _lost(self, wire: Wire, unanswered: list[Call]) -> None:
         if wire is not self._wire:

@@ -76,6 +76,39 @@ class Pushes:
 
         What is published after the return is heard, as long as the connection lasts.
         """
+        confirmed = self._listen(channel, listener)
+        try:
+            await asyncio.shield(confirmed)
+        except BaseException:
+            self.remove(channel, listener)
+            raise
+
+    async def add_and_ask(
+        self, channel: str, listener: Listener, *commands: tuple[Any, ...]
+    ) -> list[Any]:
+        """Listen to a channel, and ask what it has told before: both in one round trip.
+
+        The commands run behind the subscription, on its connection: what happens after they
+        have run is heard. They must be idempotent.
+
+        Returns:
+            The reply to each command.
+
+        Raises:
+            ConnectionFailed: no connection in time.
+            ServerRefused: the subscription or a command was refused.
+        """
+        confirmed = self._listen(channel, listener)
+        self._flush()
+        try:
+            replies = await asyncio.gather(*(self._link.call(*command) for command in commands))
+            await asyncio.shield(confirmed)
+        except BaseException:
+            self.remove(channel, listener)
+            raise
+        return replies
+
+    def _listen(self, channel: str, listener: Listener) -> asyncio.Future[None]:
         name = channel.encode()
         subscription = self._channels.get(name)
         if subscription is None:
@@ -83,11 +116,7 @@ class Pushes:
             self._channels[name] = subscription
             self._change(name)
         subscription.listeners.append(listener)
-        try:
-            await asyncio.shield(subscription.confirmed)
-        except BaseException:
-            self.remove(channel, listener)
-            raise
+        return subscription.confirmed
 
     def remove(self, channel: str, listener: Listener) -> None:
         """Stop listening; the last listener of a channel ends its subscription."""

@@ -82,7 +82,6 @@ def _running_record(attempt: Attempt, worker: str) -> bytes:
         Record(
             TaskState.RUNNING,
             attempt.entry.task,
-            f"{attempt.lane.name}:{attempt.entry_id.decode()}",
             attempt.number,
             worker,
             attempt.started_at,

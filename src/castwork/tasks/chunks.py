@@ -16,6 +16,8 @@ import msgspec
 from castwork.model.errors import TaskNotFound, UndecodableEntry
 from castwork.model.record import Record, decode_record
 from castwork.redis.connections import Connections
+from castwork.redis.keys import QueueKeys
+from castwork.tasks.records import read_record
 
 #: Chunks read per call while catching up, and held for a slow reader before it re-reads.
 _PAGE = 500
@@ -100,8 +102,8 @@ class OutputReader:
     """Follows one task: its chunks and its changes of state, until it ends.
 
     Args:
-        record: key of the task's record.
-        output: key of its chunks.
+        keys: keys of its queue.
+        task_id: the task.
         after: chunk id to go on behind, None for the beginning.
         must_exist: whether a missing record is an error; a task of an adopted stream has none
             before it starts.
@@ -110,15 +112,17 @@ class OutputReader:
     def __init__(
         self,
         connections: Connections,
-        record: str,
-        output: str,
+        keys: QueueKeys,
+        task_id: str,
         after: str | None,
         *,
         must_exist: bool,
     ) -> None:
         self._connections = connections
-        self._record_key = record
-        self._output_key = output
+        self._keys = keys
+        self._task_id = task_id
+        self._record_key = keys.record(task_id)
+        self._output_key = keys.output(task_id)
         self._must_exist = must_exist
         self._last = parse_position(after)
         self._output = _Output()
@@ -190,8 +194,7 @@ class OutputReader:
         return self._state.records.popleft() if self._state.records else None
 
     async def _read_record(self) -> Record | None:
-        raw = await self._connections.commands.call("GET", self._record_key)
-        return None if raw is None else decode_record(raw)
+        return await read_record(self._connections, self._keys, self._task_id)
 
     async def _catch_up(self) -> AsyncIterator[Chunk]:
         """Yield what the stream holds behind the last chunk."""

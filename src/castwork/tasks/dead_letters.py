@@ -86,13 +86,12 @@ class DeadLetters:
         priority = Priority.NORMAL if lane == "stream" else Priority(lane)
         record = b""
         if self._queue.keeps_records:
-            waiting = Record(TaskState.QUEUED, entry.task, f"{priority.value}:*", attempts)
-            record = encode_record(waiting)
+            record = encode_record(Record(TaskState.QUEUED, entry.task, attempts))
         keys = self._queue.keys
         queued = await self._connections.scripts.run(
             REPLAY,
-            [keys.dead, keys.lanes[priority], keys.record(entry.id)],
-            [entry_id, record, *entry.fields()],
+            [keys.dead, keys.lanes[priority], keys.record(entry.id), keys.entries],
+            [entry_id, entry.id, priority.value, record, *entry.fields()],
         )
         if not queued:
             raise TaskNotFound(f"dead letter {letter_id} was replayed or purged meanwhile")

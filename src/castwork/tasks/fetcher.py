@@ -23,6 +23,9 @@ from castwork.tasks.serving import Serving
 
 logger = logging.getLogger(__name__)
 
+#: What a claim brought: the server's time in ms, and per lane its number and its entries.
+Batch = tuple[int, list[tuple[int, list[Any]]]]
+
 
 class Fetcher:
     """Claims waiting tasks, urgent lanes first, without starving the others.
@@ -60,6 +63,7 @@ class Fetcher:
         self._start = start
         self._only_lane = 0
         self._credit = [0.0] * len(serving.queue.lanes)
+        self._turn = asyncio.Lock()
         self._must_sweep = False
         self._stopping = False
         link.on_lost.append(self._note_loss)
@@ -67,6 +71,7 @@ class Fetcher:
     async def run(self) -> None:
         """Claim until `stop`."""
         await self._repair(self.create_groups)
+        more = True
         while not self._stopping:
             await self._slots.wait_free()
             if self._stopping:
@@ -74,10 +79,12 @@ class Fetcher:
             try:
                 if self._must_sweep:
                     await self.sweep()
-                else:
+                    more = True
+                elif more:
+                    more = False
                     await self._drain()
-                    while not self._stopping and not await self.wait():
-                        pass
+                else:
+                    more = await self.wait()
             except NoGroup:
                 logger.warning("queue %s: its group is gone, making it anew", self._queue.name)
                 await self._repair(self.create_groups)
@@ -129,7 +136,7 @@ class Fetcher:
         """Claim until nothing waits.
 
         Two claims take turns, each for half of the slots: while the tasks of one run here, the
-        server works on the other.
+        server stores the outcomes of the other and claims anew.
         """
         replies = await asyncio.gather(
             self._claim_until_empty(), self._claim_until_empty(), return_exceptions=True
@@ -155,17 +162,36 @@ class Fetcher:
                     return
 
     async def claim(self, count: int) -> int:
-        """Take up to `count` of the tasks that wait, and return how many that were."""
+        """Take up to `count` of the tasks that wait, and return how many that were.
+
+        They begin as a batch of their own. Replies often come together; were their tasks begun
+        together, they would end together as well, and the server would idle while they run,
+        the worker while outcomes are stored.
+        """
+        batch = await self._claim(count)
+        async with self._turn:
+            claimed = self._begin_batch(batch)
+            await asyncio.sleep(0)  # they run, and the short ones end
+        return claimed
+
+    async def _claim(self, count: int) -> Batch:
         if self._only_lane:
             return await self._claim_only(self._only_lane, count)
         return await self._claim_by_lanes(count)
 
-    async def _claim_only(self, number: int, count: int) -> int:
+    def _begin_batch(self, batch: Batch) -> int:
+        now_ms, lanes = batch
+        for number, entries in lanes:
+            for entry_id, fields in entries:
+                self._begin(number, entry_id, 1, fields, now_ms)
+        return sum(len(entries) for _, entries in lanes)
+
+    async def _claim_only(self, number: int, count: int) -> Batch:
         """Read the only lane that has tasks: a plain read costs the server half of a script.
 
         The lengths of the others tell, in the same round trip, when that has changed.
         """
-        call, lane = self._commands.call, self._queue.lanes[number - 1]
+        call, lane = self._link.call, self._queue.lanes[number - 1]
         reply = call(
             "XREADGROUP", "GROUP", lane.group, self._consumer, "COUNT", count,
             "STREAMS", lane.stream, ">", idempotent=False,
@@ -175,14 +201,12 @@ class Fetcher:
         entries = (await reply or {}).get(lane.stream.encode(), ())
         seconds, microseconds = await time
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-        for entry_id, fields in entries:
-            self._begin(number, entry_id, 1, fields, now_ms)
         for length in lengths:
             if await length:
                 self._only_lane = 0
-        return len(entries)
+        return now_ms, [(number, entries)]
 
-    async def _claim_by_lanes(self, count: int) -> int:
+    async def _claim_by_lanes(self, count: int) -> Batch:
         lanes = self._queue.lanes
         shares = [min(int(credit), count) for credit in self._credit]
         args: list[Any] = [self._consumer, count]
@@ -193,24 +217,27 @@ class Fetcher:
         taken = [0] * len(lanes)
         for lane_number, entries in reply[1:]:
             taken[lane_number - 1] += len(entries)
-            for entry_id, fields in entries:
-                self._begin(lane_number, entry_id, 1, fields, reply[0])
         total = sum(taken)
         self._only_lane = taken.index(total) + 1 if total and total in taken else 0
         for i, lane in enumerate(lanes):
             short = taken[i] < shares[i] or not total
             self._credit[i] = 0.0 if short else self._credit[i] - shares[i] + lane.share * total
-        return total
+        return reply[0], reply[1:]
 
-    async def wait(self) -> int:
-        """Wait on the server for a task, and return how many came (0: time is up)."""
+    async def wait(self) -> bool:
+        """Wait on the server for tasks, and return whether more of them may be waiting.
+
+        Two are asked for where slots allow it: when one comes, it was the only one, so that
+        a task that finds an idle worker costs one read and no claim.
+        """
+        count = 2 if self._slots.free >= 2 * len(self._queue.lanes) else 1
         reply = await self._link.call(
             "XREADGROUP",
             "GROUP",
             self._queue.group,
             self._consumer,
             "COUNT",
-            1,
+            count,
             "BLOCK",
             self._block_ms,
             "STREAMS",
@@ -219,7 +246,13 @@ class Fetcher:
             idempotent=False,
             timeout=self._block_ms / 1000 + 10.0,
         )
-        return self._begin_all(reply)
+        more = False
+        for number, lane in enumerate(self._queue.lanes, 1):
+            entries = (reply or {}).get(lane.stream.encode(), ())
+            for entry_id, fields in entries:
+                self._begin(number, entry_id, 1, fields, 0)
+            more = more or len(entries) == count
+        return more
 
     async def sweep(self) -> int:
         """Start tasks that were claimed for this worker but whose reply was lost.
@@ -256,16 +289,6 @@ class Fetcher:
                 self._begin(number, entry, deliveries, page[0][1], 0)
                 found += 1
         return found
-
-    def _begin_all(self, reply: dict[bytes, list[Any]] | None) -> int:
-        if not reply:
-            return 0
-        count = 0
-        for number, lane in enumerate(self._queue.lanes, 1):
-            for entry_id, fields in reply.get(lane.stream.encode(), ()):
-                self._begin(number, entry_id, 1, fields, 0)
-                count += 1
-        return count
 
     def _begin(
         self, lane_number: int, entry_id: bytes, deliveries: int, fields: list[bytes], now_ms: int

@@ -27,9 +27,6 @@ _UNKNOWN_TTL_MS = 3_600_000
 #: Outcomes per script call at most: keeps one call short on the server.
 _GROUP = 128
 
-#: Failures kept with a task.
-_ERRORS_KEPT = 5
-
 
 class Finisher:
     """Stores what becomes of each attempt of one queue.
@@ -99,24 +96,28 @@ class Finisher:
 
     def _finish_call(self, group: Sequence[Settled]) -> tuple[list[str], list[Any]]:
         """Keys and arguments of the script that stores a group."""
-        keys, outputs = self._queue.streams, []
+        lanes = self._queue.streams
+        keys, outputs = [*lanes, self._queue.keys.entries], []
         owners: list[int] = []
-        args: list[Any] = [len(keys), self._worker, len(group), len(self._held) + 1, *self._lanes]
+        args: list[Any] = [len(lanes), self._worker, len(group), len(self._held) + 1]
+        args += self._lanes
         final_record = self._transitions.final_record
         record_key, output_key = self._queue.keys.record, self._queue.keys.output
         now = time.time()
         for number, (attempt, outcome) in enumerate(group, 1):
             function = attempt.function
-            keys.append(record_key(attempt.task_id))
+            task_id = attempt.task_id
+            keys.append(record_key(task_id))
             args += (
                 attempt.lane_number,
                 attempt.entry_id,
                 attempt.deliveries,
+                task_id,
                 final_record(attempt, outcome, now),
                 function.result_ttl_ms if function is not None else _UNKNOWN_TTL_MS,
             )
             if attempt.emitter is not None or attempt.number > 1:
-                outputs.append(output_key(attempt.task_id))
+                outputs.append(output_key(task_id))
                 owners.append(number)
         return keys + outputs, args + owners
 

@@ -36,11 +36,10 @@ class Plan:
         self.lane = queue.lane_of(options.priority)
         self.meta = _meta_of(options)
         self.key_ttl_ms = int(options.key_ttl * 1000) if options.key is not None else 0
-        record = encode_record(Record(TaskState.QUEUED, task, f"{options.priority.value}:*"))
         meta = encode_meta(self.meta) if self.meta is not None else b""
         max_depth = queue.settings.max_depth
         #: Arguments of the script, after the number of tasks.
-        self.head: list[Any] = [max_depth, self.key_ttl_ms, task, record, meta]
+        self.head: list[Any] = [max_depth, self.key_ttl_ms, task, options.priority.value, meta]
         self.key = queue.keys.key(f"{task}:{options.key}")
         #: Keys of the script, after the records.
         self.tail: list[str] = []
@@ -150,7 +149,8 @@ class Producer:
             self._under_way -= 1
 
     async def _queue(self, plan: Plan, ids: Sequence[str], args: Sequence[bytes]) -> list[Any]:
-        keys = [plan.lane, *map(plan.queue.keys.record, ids), *plan.tail]
+        names = plan.queue.keys
+        keys = [plan.lane, names.entries, *map(names.record, ids), *plan.tail]
         values: list[Any] = [len(ids), *plan.head]
         for pair in zip(ids, args, strict=True):
             values += pair
@@ -195,8 +195,6 @@ def parked_json(entry: Entry, priority: Priority, record: Record | None) -> byte
     The arguments stay the text that they are, so that nothing is lost on the way through Lua.
     """
     fields = [f if isinstance(f, str) else f.decode() for f in entry.fields()]
-    if record is not None:
-        record.entry = f"{priority.value}:*"
     text = "" if record is None else encode_record(record).decode()
     return encode({"lane": priority.value, "fields": fields, "record": text})
 

@@ -47,8 +47,8 @@ class Scheduler:
         next_ms, *ids = await self._scripts.run(DUE, [keys.scheduled], [_COUNT])
         if ids:
             records = [keys.record(task_id.decode()) for task_id in ids]
-            streams = keys.lanes.values()
-            await self._scripts.run(PROMOTE, [keys.scheduled, keys.parked, *streams, *records], ids)
+            names = [keys.scheduled, keys.parked, keys.entries, *keys.lanes.values(), *records]
+            await self._scripts.run(PROMOTE, names, ids)
         if len(ids) == _COUNT:
             return 0.0
         interval = self._interval * random.uniform(0.8, 1.2)

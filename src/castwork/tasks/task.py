@@ -22,7 +22,8 @@ from castwork.redis.connections import Connections
 from castwork.redis.scripts import CANCEL
 from castwork.tasks.chunks import Chunk, OutputReader
 from castwork.tasks.queue import Queue
-from castwork.tasks.waiting import read_record, wait_for_outcome
+from castwork.tasks.records import read_record
+from castwork.tasks.waiting import wait_for_outcome
 
 R = TypeVar("R", covariant=True)
 
@@ -87,9 +88,8 @@ class Task(Generic[R]):
         """Name of the queue."""
         return self._queue.name
 
-    @property
-    def _record_key(self) -> str:
-        return self._queue.keys.record(self.id)
+    async def _record(self) -> Record | None:
+        return await read_record(self._connections, self._queue.keys, self.id)
 
     async def result(self, timeout: float | None = None) -> R:
         """Wait for the result; the server tells, nothing is polled.
@@ -116,8 +116,8 @@ class Task(Generic[R]):
         """
         return await wait_for_outcome(
             self._connections,
-            self._record_key,
-            task_id=self.id,
+            self._queue.keys,
+            self.id,
             timeout=timeout,
             must_exist=self._queue.adopted is None,
         )
@@ -131,7 +131,7 @@ class Task(Generic[R]):
         Raises:
             TaskNotFound: there is no such task, or its record passed its TTL.
         """
-        record = await read_record(self._connections, self._record_key)
+        record = await self._record()
         if record is None:
             raise TaskNotFound(f"no task {self.id}: it never was, or its record expired")
         return status_of(self.id, self._queue.name, record)
@@ -166,7 +166,7 @@ class Task(Generic[R]):
             return False
 
     async def _request_cancel(self) -> str:
-        record = await read_record(self._connections, self._record_key)
+        record = await self._record()
         if record is None and self._queue.adopted is None:
             raise TaskNotFound(f"no task {self.id}: it never was, or its record expired")
         known = record or Record(TaskState.QUEUED)
@@ -175,9 +175,10 @@ class Task(Generic[R]):
         reply = await self._connections.scripts.run(
             CANCEL,
             [
-                self._record_key,
+                keys.record(self.id),
                 keys.scheduled,
                 keys.parked,
+                keys.entries,
                 *keys.lanes.values(),
                 keys.output(self.id),
             ],
@@ -211,10 +212,9 @@ class Task(Generic[R]):
         Raises:
             TaskNotFound: there is no such task, or its record passed its TTL.
         """
-        output = self._queue.keys.output(self.id)
         must_exist = self._queue.adopted is None
         return OutputReader(
-            self._connections, self._record_key, output, after, must_exist=must_exist
+            self._connections, self._queue.keys, self.id, after, must_exist=must_exist
         ).follow()
 
 

@@ -50,7 +50,6 @@ class Transitions:
             Record(
                 outcome.state,
                 attempt.entry.task if attempt.entry is not None else "",
-                "",
                 attempt.number,
                 self._worker,
                 attempt.started_at,
@@ -84,7 +83,7 @@ class Transitions:
             encode_record(scheduled) if scheduled is not None else b"",
         ]
         names = [attempt.lane.stream, keys.record(entry.id), keys.scheduled, keys.parked]
-        return RETRY, names, args
+        return RETRY, [*names, keys.entries], args
 
     def _bury(self, attempt: Attempt, outcome: Bury) -> Transition:
         keys = self._queue.keys
@@ -111,7 +110,7 @@ class Transitions:
         ]
         for name, value in zip(attempt.fields[::2], attempt.fields[1::2], strict=False):
             letter += (b"entry." + name, value)
-        args = [*self._fence(attempt), encode_record(record), *letter]
+        args = [*self._fence(attempt), attempt.task_id, encode_record(record), *letter]
         logger.warning(
             "task %s is dead after %d attempts: %s: %s",
             attempt.task_id,
@@ -119,19 +118,20 @@ class Transitions:
             outcome.error.type,
             outcome.error.message,
         )
-        return BURY, [attempt.lane.stream, keys.record(attempt.task_id), keys.dead], args
+        names = [attempt.lane.stream, keys.record(attempt.task_id), keys.dead, keys.entries]
+        return BURY, names, args
 
     def _release(self, attempt: Attempt, outcome: Release) -> Transition:
         entry = self._next_entry(attempt, None, spared=1, started=outcome.started)
         lane = _own_lane(attempt)
-        stream = self._queue.lane_of(lane)
+        keys = self._queue.keys
         record = b""
         if self._queue.keeps_records:
             attempts = attempt.number if outcome.started else attempt.number - 1
-            waiting = Record(TaskState.QUEUED, entry.task, f"{lane.value}:*", attempts)
-            record = encode_record(waiting)
-        args = [*self._fence(attempt), record, *entry.fields()]
-        return RELEASE, [attempt.lane.stream, stream, self._queue.keys.record(entry.id)], args
+            record = encode_record(Record(TaskState.QUEUED, entry.task, attempts))
+        args = [*self._fence(attempt), entry.id, lane.value, record, *entry.fields()]
+        names = [attempt.lane.stream, keys.lanes[lane], keys.record(entry.id), keys.entries]
+        return RELEASE, names, args
 
     def _next_entry(
         self, attempt: Attempt, error: ErrorInfo | None, *, spared: int, started: bool = True

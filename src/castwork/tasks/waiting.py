@@ -7,6 +7,7 @@ import asyncio
 from castwork.model.errors import ResultTimeout, TaskNotFound
 from castwork.model.record import Record, decode_record
 from castwork.redis.connections import Connections
+from castwork.redis.keys import QueueKeys
 
 
 class _Outcome:
@@ -28,32 +29,18 @@ class _Outcome:
         self.changed.set()
 
 
-async def read_record(connections: Connections, key: str) -> Record | None:
-    """Read a record, None if there is none.
-
-    Raises:
-        ConnectionFailed: no server in time.
-        UndecodableEntry: the key holds something else.
-    """
-    if not connections.is_open:
-        await connections.open()
-    raw = await connections.commands.call("GET", key)
-    return None if raw is None else decode_record(raw)
-
-
 async def wait_for_outcome(
     connections: Connections,
-    key: str,
-    *,
+    keys: QueueKeys,
     task_id: str,
+    *,
     timeout: float | None,
     must_exist: bool = True,
 ) -> Record:
     """Wait until a task has ended, and return its record.
 
     Args:
-        key: key of the record, which is also its channel.
-        task_id: for errors.
+        keys: keys of its queue.
         timeout: seconds, None for no bound.
         must_exist: whether a missing record is an error; a task of an adopted stream has
             none before it starts.
@@ -64,24 +51,26 @@ async def wait_for_outcome(
     """
     if not connections.is_open:
         await connections.open()
-    outcome = _Outcome()
-    pushes, commands = connections.pushes, connections.commands
+    outcome, pushes, commands = _Outcome(), connections.pushes, connections.commands
+    key = keys.record(task_id)
+    # In this order: a task leaves `entries` in the step that writes its record.
+    look = (("HEXISTS", keys.entries, task_id), ("GET", key))
     try:
         async with asyncio.timeout(timeout):
-            await pushes.add(key, outcome)
+            waits, raw = await pushes.add_and_ask(key, outcome, *look)
             while True:
-                raw = await commands.call("GET", key)
                 if raw is not None:
                     record = decode_record(raw)
                     if record.state.is_final:
                         return record
-                elif must_exist and outcome.record is None:
+                elif must_exist and not waits and outcome.record is None:
                     raise TaskNotFound(f"no task {task_id}: it never was, or its record expired")
                 await outcome.changed.wait()
                 if not outcome.stale and outcome.record is not None:
                     return outcome.record
                 outcome.changed.clear()
                 outcome.stale = False
+                waits, raw = await asyncio.gather(*(commands.call(*words) for words in look))
     except TimeoutError:
         raise ResultTimeout(f"task {task_id} has not ended within {timeout} s") from None
     finally:

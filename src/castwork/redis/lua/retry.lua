@@ -2,7 +2,7 @@
 -- The task is never in two places: its entry is acknowledged in the same step.
 -- Idempotent: a repeated call finds what it parked.
 --
--- KEYS  1 lane   2 record   3 scheduled   4 parked
+-- KEYS  1 lane   2 record   3 scheduled   4 parked   5 entries
 -- ARGV  1 group   2 consumer   3 entry   4 deliveries   5 1 to delete the entry
 --       6 task id   7 delay_ms   8 parked entry (JSON)   9 record ('': store none)
 -- RETURN  1 parked, 0 lease lost
@@ -13,6 +13,7 @@ if not owns(KEYS[1], group, entry, consumer, ARGV[4]) then
 end
 redis.call('XACK', KEYS[1], group, entry)
 if ARGV[5] == '1' then redis.call('XDEL', KEYS[1], entry) end
+redis.call('HDEL', KEYS[5], id)
 local time = redis.call('TIME')
 local due = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[7])
 redis.call('ZADD', KEYS[3], due, id)
