@@ -107,7 +107,7 @@ class Trial:
         self._folder = tempfile.TemporaryDirectory(prefix="bench-run-")
         self.folder = Path(self._folder.name)
         self.server = Server(server_kind)
-        self._environ = _environ(peer, self.server.url, self.folder, loop)
+        self.environ = _environ(peer, self.server.url, self.folder, loop)
         self._stack = contextlib.ExitStack()
         self._logs = 0
         self.expect(0)
@@ -168,7 +168,7 @@ class Trial:
         with log.open("a") as errors:
             process = subprocess.Popen(
                 [self.python, DRIVER, *arguments],
-                env=self._environ,
+                env=self.environ,
                 cwd=PEERS / self.peer.folder,
                 stderr=errors,
                 text=True,

@@ -25,7 +25,11 @@ def _import(trial: Trial) -> tuple[float, float]:
     rows = []
     for _ in range(6):  # the first one may write bytecode
         done = subprocess.run(
-            [trial.python, "-c", probe], capture_output=True, text=True, check=True
+            [trial.python, "-c", probe],
+            env=trial.environ,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         rows.append(tuple(map(float, done.stdout.split())))
     return median(row[0] for row in rows[1:]) * 1000, rows[-1][1]

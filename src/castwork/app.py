@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -275,7 +273,7 @@ class App:
             self._registry,
             served,
             self._worker_keys,
-            replace(WorkerSettings(), **options),
+            WorkerSettings(**options),
             self.settings.limits,
             on_start=self._start_hooks,
             on_stuck=on_stuck,
@@ -319,6 +317,8 @@ class App:
             return url
         with self._lock:
             if self._embedded is None:
+                from pathlib import Path
+
                 from castwork.embedded import EmbeddedServer
 
                 folder = url.removeprefix("embedded://")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import MISSING, fields
 from importlib import resources
 from typing import Any
 
@@ -29,7 +28,7 @@ REFERENCE = DOCS / "reference"
 SETTINGS: dict[str, Any] = {
     name: kind
     for name, kind in {**vars(settings), "Backoff": Backoff}.items()
-    if inspect.isclass(kind) and hasattr(kind, "__dataclass_fields__")
+    if inspect.isclass(kind) and issubclass(kind, msgspec.Struct)
 }
 
 
@@ -41,11 +40,12 @@ def test_every_settings_class_has_its_section() -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_and_defaults_are_documented(name: str) -> None:
     table = {row[0].strip("`"): row[1] for row in rows(sections(REFERENCE / "settings.md")[name])}
-    assert list(table) == [field.name for field in fields(SETTINGS[name])]
-    for field in fields(SETTINGS[name]):
-        if field.default_factory is not MISSING:
+    fields = msgspec.structs.fields(SETTINGS[name])
+    assert list(table) == [field.name for field in fields]
+    for field in fields:
+        if field.default_factory is not msgspec.NODEFAULT:
             assert codes(table[field.name]) == [f"{field.default_factory.__name__}()"]
-        elif field.default is not MISSING:
+        elif field.default is not msgspec.NODEFAULT:
             [shown] = codes(table[field.name])
             assert eval(shown, {"Backoff": Backoff}) == field.default, field.name
 

@@ -37,10 +37,16 @@ class Ledger:
         return None if raw is None else json.loads(raw)
 
     def states(self, task_ids: Iterable[str]) -> Counter[str]:
-        """How many tasks are in which state; `none` counts those without a record."""
+        """How many tasks are in which state; `none` counts those that nobody knows."""
         ids = list(task_ids)
-        raw = self.client.mget([self.keys.record(task_id) for task_id in ids]) if ids else []
-        return Counter("none" if r is None else json.loads(r)["state"] for r in raw)
+        if not ids:
+            return Counter()
+        places = self.client.hmget(self.keys.entries, ids)
+        raw = self.client.mget([self.keys.record(task_id) for task_id in ids])
+        return Counter(
+            json.loads(record)["state"] if record else "queued" if place else "none"
+            for place, record in zip(places, raw, strict=True)
+        )
 
     def entries(self) -> int:
         """Entries in all lanes: waiting and running tasks."""
@@ -84,3 +90,4 @@ class Ledger:
     def assert_nothing_waits(self) -> None:
         """Nothing is left in a stream, in a pending list or in the schedule."""
         assert (self.entries(), self.pending(), self.scheduled()) == (0, 0, 0)
+        assert self.client.hlen(self.keys.entries) == 0, "an entry left its place behind"

@@ -11,6 +11,7 @@ import redis
 
 from castwork import App
 from castwork.embedded import EmbeddedServer
+from castwork.tasks.attempt import Attempt
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ async def test_an_enqueue_is_one_script_of_four_commands(
         counts = counted.since()
 
     assert counts["evalsha"] == 100
-    assert counts["hexists"] == counts["exists"] == counts["xadd"] == counts["hset"] == 100
+    assert counts["hmget"] == counts["exists"] == counts["xadd"] == counts["hset"] == 100
     assert "set" not in counts, "a waiting task has no record yet"
 
 
@@ -90,6 +91,7 @@ async def test_enqueues_of_one_tick_share_scripts(own_server: str, look: redis.R
         counts = counted.since()
 
     assert counts["xadd"] == 1000
+    assert counts["hset"] == counts["hmget"] == counts["exists"] == counts["evalsha"]
     # One goes ahead alone, then groups of 250.
     assert counts["evalsha"] <= 6
 
@@ -156,6 +158,23 @@ async def test_nothing_is_alive_after_ten_thousand_tasks(own_server: str) -> Non
 
         assert len(asyncio.all_tasks()) <= before_tasks + 3
         assert len(gc.get_objects()) <= before_objects + 1000
+
+
+async def test_attempts_are_freed_without_the_collector(own_server: str) -> None:
+    async with declare(own_server) as app, app.worker(concurrency=50):
+        noop = app.tasks.get("noop")
+        await (await noop.enqueue(0)).result(timeout=30)
+        gc.collect()
+        gc.disable()
+        try:
+            await noop.enqueue_many([(number,) for number in range(1000)])
+            await drained(app, own_server, "q")
+            await asyncio.sleep(0)
+            alive = sum(type(thing) is Attempt for thing in gc.get_objects())
+        finally:
+            gc.enable()
+
+    assert alive <= 100, "what is claimed or being stored right now, and nothing else"
 
 
 async def test_a_finished_task_leaves_its_record_only(own_server: str, look: redis.Redis) -> None:

@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
+import msgspec
 import pytest
 import redis
 
@@ -223,7 +223,7 @@ async def test_a_refused_subscription_is_an_error_for_who_waits(
     server_url: str, plain: redis.Redis, namespace: str
 ) -> None:
     plain.execute_command("ACL", "SETUSER", namespace, "on", ">pw", "~*", "resetchannels", "+@all")
-    address = replace(parse_url(server_url), username=namespace, password="pw")
+    address = msgspec.structs.replace(parse_url(server_url), username=namespace, password="pw")
     made = Pushes(address, QUICK, name="refused")
     await made.open()
 

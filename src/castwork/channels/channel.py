@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
+
+import msgspec
 
 from castwork.channels.event import Delivered, EventCodec, Resync
 from castwork.channels.follower import HistoryFollower, PlainFollower
@@ -20,8 +21,7 @@ E = TypeVar("E")
 H = TypeVar("H", bound=Handler)
 
 
-@dataclass(frozen=True, slots=True)
-class GroupHandler:
+class GroupHandler(msgspec.Struct, frozen=True):
     """A durable subscription: of all processes in the group exactly one handles each event.
 
     Attributes:

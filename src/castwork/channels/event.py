@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -14,8 +13,7 @@ from castwork.model.signature import field_of
 E = TypeVar("E")
 
 
-@dataclass(frozen=True, slots=True)
-class Resync:
+class Resync(msgspec.Struct, frozen=True):
     """Events were missed that cannot be had any more: read the truth anew.
 
     Attributes:
@@ -27,8 +25,7 @@ class Resync:
     after: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered(Generic[E]):
+class Delivered(msgspec.Struct, Generic[E], frozen=True):
     """An event with its id.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 
 #: Crockford's base 32 (https://www.crockford.com/base32.html): no I, L, O or U.
@@ -18,6 +17,10 @@ def _base32(number: int, length: int) -> str:
         digits.append(ALPHABET[number & 31])
         number >>= 5
     return "".join(reversed(digits))
+
+
+def _random_bits(count: int) -> int:
+    return int.from_bytes(os.urandom(8)) >> (64 - count)
 
 
 class IdSource:
@@ -39,7 +42,7 @@ class IdSource:
         count = self._count
         if now > self._millisecond or count >= 0xFFFFF:
             self._millisecond = max(now, self._millisecond + (count >= 0xFFFFF))
-            self._prefix = _base32(self._millisecond, 10) + _base32(secrets.randbits(60), 12)
+            self._prefix = _base32(self._millisecond, 10) + _base32(_random_bits(60), 12)
             count = 0
         self._count = count + 1
         return self._prefix + _PAIRS[count >> 10] + _PAIRS[count & 1023]
@@ -69,4 +72,4 @@ def queue_of(task_id: str) -> str:
 
 def process_id(host: str) -> str:
     """Return a fresh id for this start of this process: never the same twice."""
-    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{host}-{os.getpid()}-{os.urandom(4).hex()}"

@@ -1,16 +1,15 @@
-"""Settings as frozen dataclasses, each with its unit and default."""
+"""Settings as frozen structs, each with its unit and default."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from castwork.model.errors import DefinitionError
 from castwork.model.retry import Backoff
 from castwork.model.states import Priority
 
 
-@dataclass(frozen=True, slots=True)
-class LinkSettings:
+class LinkSettings(msgspec.Struct, frozen=True):
     """How a connection behaves.
 
     Args:
@@ -29,8 +28,7 @@ class LinkSettings:
     backoff: Backoff = Backoff(base=0.1, factor=2.0, longest=5.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Bounds on what goes into Redis.
 
     Args:
@@ -44,8 +42,7 @@ class Limits:
     output: int = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class QueueSettings:
+class QueueSettings(msgspec.Struct, frozen=True):
     """How a queue behaves.
 
     Args:
@@ -59,8 +56,7 @@ class QueueSettings:
     concurrency: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSettings:
+class WorkerSettings(msgspec.Struct, frozen=True):
     """How a worker behaves.
 
     Args:
@@ -89,8 +85,7 @@ class WorkerSettings:
             raise DefinitionError("lease must be at least 0.3 seconds")
 
 
-@dataclass(frozen=True, slots=True)
-class TaskSettings:
+class TaskSettings(msgspec.Struct, frozen=True):
     """What `@app.task` says about a task function.
 
     Args:
@@ -129,8 +124,7 @@ class TaskSettings:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class EnqueueOptions:
+class EnqueueOptions(msgspec.Struct, frozen=True):
     """What `task.options(...)` says about one call.
 
     Args:
@@ -156,8 +150,7 @@ class EnqueueOptions:
             raise DefinitionError("key_ttl must be at least 1 second")
 
 
-@dataclass(frozen=True, slots=True)
-class AppSettings:
+class AppSettings(msgspec.Struct, frozen=True):
     """All settings of an app in one place.
 
     Args:
@@ -167,5 +160,5 @@ class AppSettings:
     """
 
     namespace: str = "cw"
-    link: LinkSettings = field(default_factory=LinkSettings)
-    limits: Limits = field(default_factory=Limits)
+    link: LinkSettings = msgspec.field(default_factory=LinkSettings)
+    limits: Limits = msgspec.field(default_factory=Limits)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import msgspec
 
 from castwork.model.errors import DefinitionError
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """A server's address and how to log in.
 
     Attributes:
@@ -29,8 +29,11 @@ class Address:
     path: str = ""
     database: int = 0
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    password: str | None = None
+    tls: ssl.SSLContext | None = None
+
+    def __repr__(self) -> str:
+        return f"Address({self})"  # no password
 
     def __str__(self) -> str:
         return f"unix://{self.path}" if self.path else f"{self.host}:{self.port}"

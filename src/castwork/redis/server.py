@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+
+import msgspec
 
 from castwork.model.errors import AuthenticationFailed, ServerUnsupported
 from castwork.redis.link import Link
@@ -11,8 +12,7 @@ from castwork.redis.link import Link
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
+class ServerInfo(msgspec.Struct, frozen=True):
     """Facts from INFO.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack
 
 import msgspec
@@ -114,7 +113,7 @@ class TaskFunction(Generic[P, R]):
                     f"no priority {values['priority']!r}: use high, normal or low"
                 ) from None
         try:
-            chosen = replace(self._options, **values)
+            chosen = msgspec.structs.replace(self._options, **values)
         except TypeError as error:
             raise DefinitionError(f"no such option: {error}") from error
         other = copy.copy(self)

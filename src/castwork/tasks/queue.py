@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from castwork.model.settings import QueueSettings
 from castwork.model.states import Priority
@@ -12,8 +12,7 @@ from castwork.redis.keys import QueueKeys
 GROUP = "workers"
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(msgspec.Struct, frozen=True):
     """One stream that a queue is served from.
 
     Attributes:
@@ -31,8 +30,7 @@ class Lane:
     owned: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(msgspec.Struct, frozen=True):
     """A named line of tasks.
 
     Attributes:
@@ -46,7 +44,7 @@ class Queue:
     name: str
     keys: QueueKeys
     lanes: tuple[Lane, ...]
-    settings: QueueSettings = field(default_factory=QueueSettings)
+    settings: QueueSettings = msgspec.field(default_factory=QueueSettings)
     keeps_records: bool = True
 
     @property

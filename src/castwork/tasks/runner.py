@@ -203,6 +203,7 @@ class Runner:
 
     def _done(self, attempt: Attempt, outcome: Outcome) -> None:
         attempt.finished = True
+        attempt.runner = None  # whose context holds the attempt: a cycle would outlive both
         self._slots.done()
         self._settle(attempt, outcome)
         while self._waiting and self._slots.running - len(self._waiting) < self._slots.capacity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from castwork.tasks.attempt import LOST, Attempt
 from castwork.tasks.queue import Queue
@@ -58,8 +58,7 @@ class Held:
         return {entry_id for lane, entry_id in self._attempts if lane == lane_number}
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(msgspec.Struct, frozen=True):
     """One queue as one worker serves it.
 
     Attributes:
@@ -72,4 +71,4 @@ class Serving:
     queue: Queue
     worker: str
     slots: Slots
-    held: Held = field(default_factory=Held)
+    held: Held = msgspec.field(default_factory=Held)
