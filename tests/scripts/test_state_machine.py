@@ -7,6 +7,7 @@ and act on it all the same.
 from __future__ import annotations
 
 import json
+import random
 import secrets
 from dataclasses import dataclass
 
@@ -58,6 +59,7 @@ class TaskLife(RuleBasedStateMachine):
         self.streams = self.queue.streams
         self.tasks: list[str] = []
         self.owner: dict[str, Token] = {}
+        self.seen: list[Token] = []
         self.outcomes: dict[str, str] = {}
 
     def run(self, script: scripts.Script, keys: list[str], args: list[object]) -> object:
@@ -123,6 +125,7 @@ class TaskLife(RuleBasedStateMachine):
         return multiple(*claimed)
 
     def own(self, token: Token) -> Token:
+        self.seen.append(token)
         self.owner[token.task] = token
         return token
 
@@ -152,9 +155,25 @@ class TaskLife(RuleBasedStateMachine):
 
     @rule(token=tokens)
     def renew(self, token: Token) -> None:
-        args = [token.worker, GROUP, GROUP, GROUP, token.lane + 1, token.entry, token.deliveries]
-        lost = self.twice(scripts.RENEW, self.streams, args)
+        args = [GROUP, token.worker, token.entry, token.deliveries]
+        lost = self.twice(scripts.RENEW, [self.streams[token.lane]], args)
         assert lost == ([] if self.owns(token) else [1])
+
+    @rule(worker=WORKERS, lane=LANES, order=st.randoms(use_true_random=False))
+    def renew_all(self, worker: str, lane: int, order: random.Random) -> None:
+        """All that a worker ever held, in any order: what is lost is told, the rest renewed."""
+        tokens = [t for t in self.tokens_of(worker) if t.lane == lane]
+        order.shuffle(tokens)
+        if not tokens:
+            return
+        args: list[object] = [GROUP, worker]
+        for token in tokens:
+            args += [token.entry, token.deliveries]
+        lost = self.twice(scripts.RENEW, [self.streams[lane]], args)
+        assert lost == [i for i, token in enumerate(tokens, 1) if not self.owns(token)]
+
+    def tokens_of(self, worker: str) -> list[Token]:
+        return [token for token in self.seen if token.worker == worker]
 
     @rule(token=tokens, held=st.sampled_from([1, 3, 100]))
     def finish(self, token: Token, held: int) -> None:

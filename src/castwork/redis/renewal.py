@@ -29,7 +29,7 @@ class RenewalConnection:
         self._socket: socket.socket | None = None
         self._reader = hiredis.Reader()
 
-    def renew(self, streams: list[str], args: list[Any]) -> list[int]:
+    def renew(self, stream: str, args: list[Any]) -> list[int]:
         """Run the renew script; return the positions (from 1) of lost leases.
 
         Raises:
@@ -40,9 +40,9 @@ class RenewalConnection:
             if self._socket is None:
                 self._connect()
             try:
-                reply = self._call("EVALSHA", RENEW.sha, len(streams), *streams, *args)
+                reply = self._call("EVALSHA", RENEW.sha, 1, stream, *args)
             except NoScript:
-                reply = self._call("EVAL", RENEW.source, len(streams), *streams, *args)
+                reply = self._call("EVAL", RENEW.source, 1, stream, *args)
         except BaseException:
             self.close()
             raise

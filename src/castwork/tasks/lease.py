@@ -14,18 +14,22 @@ from typing import Any
 from castwork.redis.address import Address
 from castwork.redis.renewal import RenewalConnection
 from castwork.tasks.attempt import LOST, Attempt
+from castwork.tasks.queue import Lane
 from castwork.tasks.serving import Held, Serving
 
 logger = logging.getLogger(__name__)
+
+#: Leases renewed per script call at most: keeps one call short on the server.
+_GROUP = 500
 
 
 class LeaseKeeper:
     """Keeps what this worker runs, even while its event loop is blocked.
 
-    Each third of a lease one script call per queue renews all attempts. An attempt whose
-    lease has passed is ended. An attempt that is past its timeout is not renewed any more,
-    so that a stuck task comes back; when the loop itself has been blocked for that long,
-    `on_stuck` is called, for the process to be replaced.
+    Each third of a lease a script call renews all attempts of a lane, several calls when there
+    are many. An attempt whose lease has passed is ended. An attempt that is past its timeout is
+    not renewed any more, so that a stuck task comes back; when the loop itself has been blocked
+    for that long, `on_stuck` is called, for the process to be replaced.
 
     Args:
         servings: the queues that are served, and their attempts.
@@ -85,19 +89,25 @@ class LeaseKeeper:
         lost_count = 0
         now = self._loop.time()
         for serving in self._servings:
-            queue, held = serving.queue, serving.held
-            attempts = [
-                a for a in list(held.attempts) if not (a.deadline and now > a.deadline + 1.0)
-            ]
-            if not attempts:
-                continue
-            args: list[Any] = [self._worker, *(lane.group for lane in queue.lanes)]
-            for attempt in attempts:
-                args += (attempt.lane_number, attempt.entry_id, attempt.deliveries)
-            for position in self._connection.renew(queue.streams, args):
-                lost_count += 1
-                self._loop.call_soon_threadsafe(self._end_lost, held, attempts[position - 1])
+            lanes: dict[int, list[Attempt]] = {}
+            for attempt in serving.held.attempts:
+                if not attempt.deadline or now <= attempt.deadline + 1.0:
+                    lanes.setdefault(attempt.lane_number, []).append(attempt)
+            for number, attempts in lanes.items():
+                lane = serving.queue.lanes[number - 1]
+                for start in range(0, len(attempts), _GROUP):
+                    lost_count += self._renew(serving, lane, attempts[start : start + _GROUP])
         return lost_count
+
+    def _renew(self, serving: Serving, lane: Lane, attempts: list[Attempt]) -> int:
+        args: list[Any] = [lane.group, self._worker]
+        for attempt in attempts:
+            args += (attempt.entry_id, attempt.deliveries)
+        lost = self._connection.renew(lane.stream, args)
+        for position in lost:
+            ended = attempts[position - 1]
+            self._loop.call_soon_threadsafe(self._end_lost, serving.held, ended)
+        return len(lost)
 
     def _end_lost(self, held: Held, attempt: Attempt) -> None:
         # An outcome that was stored meanwhile also ends the lease; then nothing is left to end.
