@@ -52,6 +52,11 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=HERE / "results" / "latest.json", metavar="FILE"
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with what --out holds: measure what it lacks, of the peers and scenarios named",
+    )
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="also draw SVG plots there")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="measure nothing: print and plot this JSON"
@@ -117,12 +122,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "scale": options.scale,
         "loop": options.loop,
     }
-    results = Results(options.out, settings)
+    results = Results(options.out, settings, resume=options.resume)
     peers = usable(options.peers, results)
     for scenario in options.scenarios:
         able = [peer for peer in peers if scenario.only is None or peer.name in scenario.only]
         for repetition in range(options.repeat):
             for peer in able:
+                if results.has(scenario.name, peer.name, repetition):
+                    continue
                 started = time.monotonic()
                 outcome = measure(scenario, peer, options)
                 results.add(scenario.name, peer.name, repetition, outcome)

@@ -30,9 +30,15 @@ def revision() -> str:
 
 
 class Results:
-    """Collects measurements; `trials` holds one row per peer, scenario and repetition."""
+    """Collects measurements; `trials` holds one row per peer, scenario and repetition.
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+    With `resume` it goes on with what the file holds already.
+
+    Raises:
+        ValueError: the file was measured with other settings, of another revision, or elsewhere.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any], *, resume: bool = False) -> None:
         self._path = path
         now = time.strftime("%Y-%m-%d %H:%M:%S %z")
         self.data: dict[str, Any] = {
@@ -41,6 +47,21 @@ class Results:
             "peers": {},
             "trials": [],
         }
+        if resume and path.exists():
+            self._go_on(json.loads(path.read_text()))
+
+    def _go_on(self, before: dict[str, Any]) -> None:
+        self.data["settings"]["started"] = before["settings"]["started"]
+        for part in ("settings", "machine"):
+            if before[part] != self.data[part]:
+                raise ValueError(f"{self._path}: other {part}: {before[part]}")
+        self.data = before
+
+    def has(self, scenario: str, peer: str, repetition: int) -> bool:
+        return any(
+            (row["scenario"], row["peer"], row["repetition"]) == (scenario, peer, repetition)
+            for row in self.data["trials"]
+        )
 
     def add(self, scenario: str, peer: str, repetition: int, outcome: dict[str, Any]) -> None:
         row = {"scenario": scenario, "peer": peer, "repetition": repetition}

@@ -131,6 +131,11 @@ class Link:
         if self._wire is not None:
             self._wire.write(hiredis.pack_command(command))
 
+    def join(self) -> None:
+        """Have all commands of this tick go out in one write, at its end."""
+        if self._wire is not None:
+            self._wire.join()
+
     async def close(self) -> None:
         """Close the connection; calls without a reply raise `NotOpen`."""
         self._loop = None

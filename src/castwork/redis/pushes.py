@@ -99,6 +99,7 @@ class Pushes:
             ServerRefused: the subscription or a command was refused.
         """
         confirmed = self._listen(channel, listener)
+        self._link.join()
         self._flush()
         try:
             replies = await asyncio.gather(*(self._link.call(*command) for command in commands))

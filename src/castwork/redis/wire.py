@@ -87,6 +87,12 @@ class Wire(asyncio.Protocol):
         elif self._transport is not None:
             self._transport.write(data)
 
+    def join(self) -> None:
+        """Have all commands of this tick go out in one write, the first one included."""
+        if not self._buffer:
+            self._buffer.append(b"")
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
         if self._transport is not None:
             self._transport.write(b"".join(self._buffer))

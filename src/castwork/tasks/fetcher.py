@@ -252,6 +252,9 @@ class Fetcher:
             for entry_id, fields in entries:
                 self._begin(number, entry_id, 1, fields, 0)
             more = more or len(entries) == count
+        # They run, and outcomes go out, before the server is busy with the next read.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         return more
 
     async def sweep(self) -> int:
