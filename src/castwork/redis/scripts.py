@@ -50,9 +50,9 @@ PUBLISH = Script("publish")
 class Scripts:
     """Runs scripts over a link.
 
-    Every script but PUBLISH is idempotent, so that a lost reply is answered by sending the
-    call again. The script cache of a server is volatile (a restart, a failover or SCRIPT
-    FLUSH empties it): a script that is unknown there is sent whole, once.
+    Every script but PUBLISH and CLAIM is idempotent, so that a lost reply is answered by
+    sending the call again. The script cache of a server is volatile (a restart, a failover or
+    SCRIPT FLUSH empties it): a script that is unknown there is sent whole, once.
     """
 
     def __init__(self, link: Link) -> None:

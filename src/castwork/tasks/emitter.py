@@ -40,11 +40,6 @@ class Emitter:
         self._number = 0
         self._under_way: deque[tuple[str, asyncio.Future[Any]]] = deque()
 
-    @property
-    def used(self) -> bool:
-        """Whether anything was written."""
-        return self._number > 0 or self._attempt > 1
-
     async def reset(self) -> None:
         """Say that a new attempt begins: what earlier ones wrote is void."""
         self._send(f"{self._attempt}-0", "reset", None)

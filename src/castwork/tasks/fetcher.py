@@ -69,8 +69,7 @@ class Fetcher:
         link.on_lost.append(self._note_loss)
 
     async def run(self) -> None:
-        """Claim until `stop`."""
-        await self._repair(self.create_groups)
+        """Claim until `stop`; the groups must have been made."""
         more = True
         while not self._stopping:
             await self._slots.wait_free()

@@ -34,16 +34,9 @@ class Finisher:
     One group is under way at a time: while it is, the next one gathers, so groups grow with
     the load and an idle worker waits for nothing. Every script is fenced and idempotent; it
     is sent again until the server answers, however long that takes.
-
-    Args:
-        settled: called with each attempt when its outcome is stored or refused.
     """
 
-    def __init__(
-        self,
-        serving: Serving,
-        scripts: Scripts,
-    ) -> None:
+    def __init__(self, serving: Serving, scripts: Scripts) -> None:
         queue, worker = serving.queue, serving.worker
         self._queue = queue
         self._worker = worker

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 FORGET_AFTER_MS = 30_000
 
 #: Running tasks listed per worker.
-_LISTED = 100
+LISTED = 100
 
 
 class RunningTask(msgspec.Struct):

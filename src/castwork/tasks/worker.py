@@ -17,7 +17,7 @@ from castwork.redis.connections import Connections
 from castwork.redis.keys import WorkerKeys
 from castwork.tasks.attempt import STOP
 from castwork.tasks.consumer import Consumer
-from castwork.tasks.heartbeat import Heartbeat, RunningTask, WorkerInfo, describe_process
+from castwork.tasks.heartbeat import LISTED, Heartbeat, RunningTask, WorkerInfo, describe_process
 from castwork.tasks.lease import LeaseKeeper
 from castwork.tasks.queue import Queue
 from castwork.tasks.registry import Registry
@@ -87,9 +87,10 @@ class Worker:
                 await asyncio.to_thread(hook)
         self._started_at = time.time()
         self.id = self._connections.new_worker_id()
-        threads = ThreadPoolExecutor(
-            max_workers=min(self._settings.concurrency, 64), thread_name_prefix="castwork-task"
-        )
+        # As many threads as tasks may run, so that none waits for one while its timeout counts;
+        # they are started as they are needed.
+        most = sum(q.settings.concurrency or self._settings.concurrency for q in self._queues)
+        threads = ThreadPoolExecutor(max_workers=most, thread_name_prefix="castwork-task")
         consumers = self._consumers = [
             await self._consumer(queue, threads) for queue in self._queues
         ]
@@ -182,7 +183,7 @@ class Worker:
             [q.name for q in self._queues],
             sum(c.serving.slots.capacity for c in self._consumers),
             sum(c.serving.slots.running for c in self._consumers),
-            running[:100],
+            running[:LISTED],
             processed,
         )
 
