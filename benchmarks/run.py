@@ -7,6 +7,7 @@ scenarios measure and whom they favour.
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -58,6 +59,12 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
         help="go on with what --out holds: measure what it lacks, of the peers and scenarios named",
     )
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="also draw SVG plots there")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help="put tables and plots into this page of the documentation, between its two marks",
+    )
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="measure nothing: print and plot this JSON"
     )
@@ -148,10 +155,15 @@ def main() -> None:
     options = arguments()
     data = report.load(options.report) if options.report else run(options)
     print(report.markdown(data, SCENARIOS, options.against))
+    links: dict[str, list[str]] = {}
     if options.plots:
         from harness import plots
 
-        plots.draw(data, SCENARIOS, options.plots)
+        base = options.page.parent if options.page else Path()
+        for scenario, files in plots.draw(data, SCENARIOS, options.plots).items():
+            links[scenario] = [os.path.relpath(file, base) for file in files]
+    if options.page:
+        report.fill(options.page, report.body(data, SCENARIOS, options.against, links))
 
 
 if __name__ == "__main__":

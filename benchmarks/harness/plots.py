@@ -16,20 +16,23 @@ OURS, FLOOR, PEER = "#d9480f", "#adb5bd", "#4c6ef5"
 WIDE = 20.0  # a spread of medians over this needs a logarithmic axis
 
 
-def draw(data: dict[str, Any], scenarios: dict[str, Scenario], folder: Path) -> list[Path]:
-    """Draws every main figure that the run has, and returns the files."""
+def draw(
+    data: dict[str, Any], scenarios: dict[str, Scenario], folder: Path
+) -> dict[str, list[Path]]:
+    """Draws every main figure that the run has, and returns the files by scenario."""
     folder.mkdir(parents=True, exist_ok=True)
     mpl.rcParams.update(
-        {"svg.hashsalt": "castwork", "font.size": 9}
-    )  # the same data, the same file
-    files = []
+        # The same data, the same file; text stays text.
+        {"svg.hashsalt": "castwork", "svg.fonttype": "none", "font.size": 9}
+    )
+    files: dict[str, list[Path]] = {}
     for scenario in scenarios.values():
         table, _ = summarize(data, scenario.name)
         for column in scenario.columns:
             if column.main and any(column.key in row for row in table.values()):
                 file = folder / f"{scenario.name}-{column.key}.svg"
                 _bars(table, scenario, column, data, file)
-                files.append(file)
+                files.setdefault(scenario.name, []).append(file)
     return files
 
 

@@ -8,6 +8,9 @@ from . import goals
 from .results import Cell, Table, summarize
 from .scenario import Column, Scenario
 
+#: Between these marks a page of the documentation has its figures.
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+
 
 def load(path: Path) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(path.read_text())
@@ -73,11 +76,36 @@ def _ordered(table: Table, mains: list[Column]) -> list[str]:
 
 
 def markdown(data: dict[str, Any], scenarios: dict[str, Scenario], against: str) -> str:
-    """Returns the whole report: settings, one table per scenario, versions."""
+    """Returns the whole report under a heading of its own."""
+    title = f"# Benchmarks of {data['settings']['started']}"
+    return "\n".join([title, "", *body(data, scenarios, against, {})]) + "\n"
+
+
+def fill(page: Path, lines: list[str]) -> None:
+    """Puts lines between the two marks of a page whose prose is written by hand.
+
+    Raises:
+        ValueError: the page lacks a mark.
+    """
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{page} has no {BEGIN} followed by {END}")
+    page.write_text("\n".join([before + begin, "", *lines, end]) + after)
+
+
+def body(
+    data: dict[str, Any],
+    scenarios: dict[str, Scenario],
+    against: str,
+    plots: dict[str, list[str]],
+) -> list[str]:
+    """Returns settings, goals, one table per scenario and versions, as lines.
+
+    `plots` has links to the plots of each scenario, for a page that shows them.
+    """
     settings, machine = data["settings"], data["machine"]
     lines = [
-        f"# Benchmarks of {settings['started']}",
-        "",
         f"Server {settings['server']}; {machine['cores']} cores, {machine['cpu']}, "
         f"{machine['system']}; "
         f"revision {settings['revision']}; medians of {settings['repeat']} interleaved repetitions "
@@ -89,6 +117,8 @@ def markdown(data: dict[str, Any], scenarios: dict[str, Scenario], against: str)
     lines += goals.lines(data)
     for scenario in scenarios.values():
         lines += table_of(data, scenario, against)
+        for link in plots.get(scenario.name, ()):
+            lines += [f"![{scenario.title}]({link})", ""]
     lines += ["## Versions and settings", ""]
     for peer, about in data["peers"].items():
         if "reason" in about:
@@ -96,4 +126,4 @@ def markdown(data: dict[str, Any], scenarios: dict[str, Scenario], against: str)
         else:
             head = f"- **{peer}** (Python {about['python']}): {about['settings']}"
             lines.append(f"{head}. {' '.join(about['packages'])}")
-    return "\n".join(lines) + "\n"
+    return [*lines, ""]

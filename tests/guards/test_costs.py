@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import redis
+from tests.faults.eventually import eventually
 
 from castwork import App
 from castwork.embedded import EmbeddedServer
@@ -125,6 +126,54 @@ async def test_a_drained_task_costs_few_commands(own_server: str, look: redis.Re
     assert counts["reads"] <= count / 20
     total = sum(calls for name, calls in counts.items() if name not in ("reads", "ping"))
     assert total <= count * 2.6, "a record, its announcement, and little else"
+
+
+async def test_a_task_on_an_idle_worker_costs_one_read_and_two_scripts(
+    own_server: str, look: redis.Redis
+) -> None:
+    count = 50
+    async with declare(own_server) as app, app.worker():
+        noop = app.tasks.get("noop")
+        await (await noop.enqueue(0)).result(timeout=30)
+        counted = Counted(look)
+        for number in range(count):
+            await (await noop.enqueue(number)).result(timeout=30)
+        counts = counted.since()
+
+    assert counts["xadd"] == counts["xdel"] == counts["set"] == count
+    # Beside them the schedule is looked at and a read may time out, now and then.
+    assert counts["xreadgroup"] <= count * 1.1
+    assert counts["evalsha"] <= 2 * count * 1.1
+    assert counts["subscribe"] == counts["hexists"] == counts["get"] == count
+    # Per task the enqueue, the subscription with its look, the outcome, the next read, and the
+    # end of the subscription, which may travel with the next one.
+    assert counts["reads"] <= 6 * count * 1.1
+
+
+async def test_many_leases_are_renewed_by_few_commands(own_server: str, look: redis.Redis) -> None:
+    count = 300
+    app = App(own_server)
+    ended = asyncio.Event()
+
+    @app.task
+    async def hang(number: int) -> None:
+        await ended.wait()
+
+    def renewals() -> int:
+        stats = look.info("commandstats")
+        return int(stats.get("cmdstat_xclaim", {"calls": 0})["calls"])
+
+    async with app, app.worker(concurrency=count, lease=1.5):
+        tasks = await hang.enqueue_many([(number,) for number in range(count)])
+        # The first one comes after all are announced as running, which looks at each of them.
+        await eventually(renewals)
+        counted = Counted(look)
+        await eventually(lambda: renewals() >= 3)
+        counts = counted.since()
+        ended.set()
+        await asyncio.gather(*(task.result(timeout=30) for task in tasks))
+
+    assert counts["xpending"] <= 10
 
 
 async def test_a_chunk_costs_two_commands(own_server: str, look: redis.Redis) -> None:

@@ -179,8 +179,8 @@ class TaskLife(RuleBasedStateMachine):
     def finish(self, token: Token, held: int) -> None:
         # A record tells who made it: the same worker's repeated call knows its own.
         record = json.dumps({"state": "succeeded", "by": f"{token}"})
-        args = [3, token.worker, 1, held, GROUP, 1, GROUP, 1, GROUP, 1]
-        args += [token.lane + 1, token.entry, token.deliveries, token.task, record, 60_000]
+        args = [3, token.worker, held, 1, 1, len(self.keys.record("")), *(GROUP, 1) * 3]
+        args += [token.lane + 1, token.deliveries, 60_000, 1, token.entry, record]
         keys = [*self.streams, self.keys.entries, self.keys.record(token.task)]
         stored = self.twice(scripts.FINISH, keys, args)
         mine = self.outcomes.get(token.task) == record
@@ -188,6 +188,30 @@ class TaskLife(RuleBasedStateMachine):
         if self.owns(token):
             self.outcomes[token.task] = record
             del self.owner[token.task]
+
+    @rule(worker=WORKERS, order=st.randoms(use_true_random=False), held=st.sampled_from([1, 100]))
+    def finish_all(self, worker: str, order: random.Random, held: int) -> None:
+        """All that a worker ever held, of all lanes, in any order, in one call."""
+        tokens = self.tokens_of(worker)
+        order.shuffle(tokens)
+        records = [json.dumps({"state": "succeeded", "by": f"{token}"}) for token in tokens]
+        args: list[object] = [3, worker, held, len(tokens), len(tokens)]
+        args += [len(self.keys.record("")), *(GROUP, 1) * 3]
+        for token in tokens:
+            args += [token.lane + 1, token.deliveries, 60_000, 1]
+        args += [token.entry for token in tokens] + records
+        keys = [*self.streams, self.keys.entries]
+        keys += [self.keys.record(token.task) for token in tokens]
+        stored = self.twice(scripts.FINISH, keys, args)
+        expected = [
+            int(self.owns(token) or self.outcomes.get(token.task) == record)
+            for token, record in zip(tokens, records, strict=True)
+        ]
+        assert stored == expected
+        for token, record in zip(tokens, records, strict=True):
+            if self.owns(token):
+                self.outcomes[token.task] = record
+                del self.owner[token.task]
 
     def fence(self, token: Token) -> list[object]:
         return [GROUP, token.worker, token.entry, token.deliveries, 1]

@@ -5,6 +5,14 @@ import sys
 
 import castwork
 
+#: What importing castwork may load beside itself and what asyncio, msgspec and hiredis load.
+#: Each name costs every process time at its start: add one only for what that start needs.
+LOADED = {
+    *("bisect", "copy", "dataclasses", "fnmatch", "glob", "hashlib", "ipaddress", "ntpath"),
+    *("pathlib", "random", "urllib"),
+    *("_bisect", "_blake2", "_hashlib", "_random", "_sha2", "_sha512"),
+}
+
 
 def test_public_names_are_sorted_and_exist() -> None:
     assert sorted(castwork.__all__) == castwork.__all__
@@ -21,3 +29,16 @@ def test_importing_castwork_loads_no_framework() -> None:
 
     heavy = {"fastapi", "starlette", "uvicorn", "pydantic", "typer", "rich", "redis", "uvloop"}
     assert not heavy & set(loaded)
+
+
+def test_importing_castwork_loads_little() -> None:
+    listing = (
+        "import sys, asyncio, msgspec, hiredis; before = set(sys.modules); import castwork;"
+        " print(*{m.split('.')[0] for m in set(sys.modules) - before})"
+    )
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", listing], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert set(loaded) - {"castwork"} <= LOADED

@@ -15,7 +15,7 @@ SETTINGS = (
 IMPORT = "import json, redis.asyncio"
 KINDS = ("noop", "sleep50", "burn1ms", "hold")
 
-redis = Redis.from_url(bodies.URL)
+redis = Redis.from_url(bodies.URL, max_connections=2000)  # by default 100 since redis-py 8.1
 _ids = itertools.count()
 
 

@@ -88,31 +88,39 @@ class Finisher:
             self._committing = None
 
     def _finish_call(self, group: Sequence[Settled]) -> tuple[list[str], list[Any]]:
-        """Keys and arguments of the script that stores a group."""
-        lanes = self._queue.streams
-        keys, outputs = [*lanes, self._queue.keys.entries], []
-        owners: list[int] = []
-        args: list[Any] = [len(lanes), self._worker, len(group), len(self._held) + 1]
-        args += self._lanes
-        final_record = self._transitions.final_record
+        """Keys and arguments of the script that stores a group.
+
+        What tasks in a row have in common is said once: most groups are one run of tasks alike.
+        """
+        lanes, final_record = self._queue.streams, self._transitions.final_record
         record_key, output_key = self._queue.keys.record, self._queue.keys.output
+        keys, outputs = [*lanes, self._queue.keys.entries], []
+        entries: list[bytes] = []
+        records: list[bytes] = []
+        owners: list[int] = []
+        runs: list[list[int]] = []
+        run: list[int] = []
         now = time.time()
         for number, (attempt, outcome) in enumerate(group, 1):
-            function = attempt.function
-            task_id = attempt.task_id
+            function, task_id = attempt.function, attempt.task_id
+            ttl_ms = function.result_ttl_ms if function is not None else _UNKNOWN_TTL_MS
+            alike = [attempt.lane_number, attempt.deliveries, ttl_ms]
+            if alike != run:
+                run = alike
+                runs.append([*run, 0])
+            runs[-1][3] += 1
             keys.append(record_key(task_id))
-            args += (
-                attempt.lane_number,
-                attempt.entry_id,
-                attempt.deliveries,
-                task_id,
-                final_record(attempt, outcome, now),
-                function.result_ttl_ms if function is not None else _UNKNOWN_TTL_MS,
-            )
+            entries.append(attempt.entry_id)
+            records.append(final_record(attempt, outcome, now))
             if attempt.emitter is not None or attempt.number > 1:
                 outputs.append(output_key(task_id))
-                owners.append(number)
-        return keys + outputs, args + owners
+                owners += (number, ttl_ms)
+        held, prefix = len(self._held) + 1, len(record_key(""))
+        args: list[Any] = [len(lanes), self._worker, held, len(group), len(runs), prefix]
+        args += self._lanes
+        for run in runs:
+            args += run
+        return keys + outputs, args + entries + records + owners
 
     async def _finish(
         self, group: Sequence[Settled], keys: Sequence[str], args: Sequence[Any]

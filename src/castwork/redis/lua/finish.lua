@@ -4,21 +4,29 @@
 -- Idempotent: a repeated call finds its own record and answers as the first one did.
 --
 -- KEYS  lanes, entries, then one record per task, then outputs
--- ARGV  1 number of lanes   2 consumer   3 number of tasks   4 entries that the consumer holds
+-- ARGV  1 number of lanes   2 consumer   3 entries that the consumer holds   4 number of tasks
+--       5 number of runs (tasks in a row that are alike)   6 length of a record's key before the id
 --       then per lane: group, 1 to delete the entry
---       then per task: lane, entry, deliveries, id, record ('': store none), ttl_ms
---       then per output: number of its task
+--       then per run: lane, deliveries, ttl_ms, number of its tasks
+--       then all entries   then all records ('': store none)
+--       then per output: number of its task, ttl_ms
 -- RETURN  per task 1 stored, 0 lease lost
 -- USES owns
-local call, KEYS, ARGV = redis.call, KEYS, ARGV
-local lanes, consumer, tasks, held = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local base, records = 4 + 2 * lanes, lanes + 1
-local listings, stored, done, ids = {}, {}, {}, {}
+local call, sub, KEYS, ARGV = redis.call, string.sub, KEYS, ARGV
+local lanes, consumer, held = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local tasks, runs, id_at = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]) + 1
+local keys, first_run = lanes + 1, 6 + 2 * lanes
+local entries = first_run + 4 * runs
+local records = entries + tasks
+local listings, stored, task = {}, {}, 0
 
 -- One listing of what the consumer holds is cheaper than a look per task, unless it holds much
 -- more than it finishes.
-local function listing(stream, group)
-  local found = {all = false}
+local function listing(lane, stream, group)
+  local found = listings[lane]
+  if found then return found end
+  found = {}
+  listings[lane] = found
   if tasks * 3 >= held then
     local pending = redis.pcall('XPENDING', stream, group, '-', '+', held, consumer)
     if not pending.err then
@@ -29,52 +37,41 @@ local function listing(stream, group)
   return found
 end
 
-for i = 1, tasks do
-  local at = base + 6 * (i - 1)
-  local lane, entry = tonumber(ARGV[at + 1]), ARGV[at + 2]
-  local stream, group = KEYS[lane], ARGV[3 + 2 * lane]
-  local found = listings[lane]
-  if not found then
-    found = listing(stream, group)
-    listings[lane], done[lane] = found, {}
-  end
-  local count = found[entry]
-  local mine = count and count == tonumber(ARGV[at + 3])
-  if not count and not found.all then
-    mine = owns(stream, group, entry, consumer, ARGV[at + 3])
-  end
-  if mine then
-    local entries = done[lane]
-    entries[#entries + 1], ids[#ids + 1] = entry, ARGV[at + 4]
-    stored[i] = 1
-  else
-    local record = ARGV[at + 5]
-    stored[i] = record ~= '' and call('GET', KEYS[records + i]) == record and 2 or 0
-  end
-end
-
-for lane, entries in pairs(done) do
-  if entries[1] then
-    call('XACK', KEYS[lane], ARGV[3 + 2 * lane], unpack(entries))
-    if ARGV[4 + 2 * lane] == '1' then call('XDEL', KEYS[lane], unpack(entries)) end
-  end
-end
-if ids[1] then call('HDEL', KEYS[records], unpack(ids)) end
-
-for i = 1, tasks do
-  if stored[i] == 1 then
-    local at, key = base + 6 * (i - 1), KEYS[records + i]
-    local record = ARGV[at + 5]
-    if record ~= '' then
-      call('SET', key, record, 'PX', ARGV[at + 6])
-      call('PUBLISH', key, record)
+for run = 1, runs do
+  local at = first_run + 4 * (run - 1)
+  local lane, deliveries, ttl = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3]
+  local stream, group, delete = KEYS[lane], ARGV[5 + 2 * lane], ARGV[6 + 2 * lane] == '1'
+  local found = listing(lane, stream, group)
+  local mine, done, ids = {}, {}, {}
+  for _ = 1, tonumber(ARGV[at + 4]) do
+    task = task + 1
+    local entry = ARGV[entries + task]
+    local count = found[entry]
+    if count == deliveries
+      or (not count and not found.all and owns(stream, group, entry, consumer, ARGV[at + 2])) then
+      local n = #mine + 1
+      mine[n], done[n], ids[n] = task, entry, sub(KEYS[keys + task], id_at)
+      stored[task] = 1
+    else
+      local record = ARGV[records + task]
+      stored[task] = record ~= '' and call('GET', KEYS[keys + task]) == record and 1 or 0
     end
-  elseif stored[i] == 2 then
-    stored[i] = 1
+  end
+  if mine[1] then
+    call('XACK', stream, group, unpack(done))
+    if delete then call('XDEL', stream, unpack(done)) end
+    call('HDEL', KEYS[keys], unpack(ids))
+    for n = 1, #mine do
+      local key, record = KEYS[keys + mine[n]], ARGV[records + mine[n]]
+      if record ~= '' then
+        call('SET', key, record, 'PX', ttl)
+        call('PUBLISH', key, record)
+      end
+    end
   end
 end
-for i = 1, #KEYS - records - tasks do
-  local task = tonumber(ARGV[base + 6 * tasks + i])
-  if stored[task] == 1 then call('PEXPIRE', KEYS[records + tasks + i], ARGV[base + 6 * task]) end
+for output = 1, #KEYS - keys - tasks do
+  local owner, ttl = tonumber(ARGV[records + tasks + 2 * output - 1]), ARGV[records + tasks + 2 * output]
+  if stored[owner] == 1 then call('PEXPIRE', KEYS[keys + tasks + output], ttl) end
 end
 return stored
