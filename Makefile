@@ -44,8 +44,13 @@ format: install ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
-bench: install ## Measure castwork beside its peers; PEERS="ardiq rq" SCENARIOS="backlog" for some
-	@$(BIN)/python benchmarks/run.py $(if $(PEERS),--peers $(PEERS)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(ARGS)
+bench: $(VENV)-bench/.installed ## Measure castwork beside its peers; PEERS="ardiq rq" SCENARIOS="backlog" for some
+	@$(VENV)-bench/bin/python benchmarks/run.py $(if $(PEERS),--peers $(PEERS)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(ARGS)
+
+$(VENV)-bench/.installed: benchmarks/requirements.txt
+	@test -x $(VENV)-bench/bin/python || sh scripts/make-venv.sh "$(PYTHON)" $(VENV)-bench
+	@$(VENV)-bench/bin/python $(PIP_INSTALL) --only-binary :all: -r benchmarks/requirements.txt
+	@touch $@
 
 docs: $(VENV)-docs/.installed ## Build the documentation into site/
 	@$(VENV)-docs/bin/mkdocs build --quiet --strict
@@ -56,4 +61,4 @@ $(VENV)-docs/.installed: requirements/docs.txt
 	@touch $@
 
 clean: ## Remove the environments and the caches
-	@rm -rf $(VENV) $(VENV)-docs site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-bench $(VENV)-docs site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -16,6 +16,7 @@ from castwork.model.errors import (
     PayloadTooLarge,
     ResultTimeout,
     TaskDead,
+    TaskExpired,
     TaskNotFound,
 )
 
@@ -38,6 +39,33 @@ async def test_a_coroutine_gives_its_result(app: App) -> None:
     async with app, app.worker():
         assert await (await add.enqueue(1)).result(timeout=10) == 3
         assert await (await add.enqueue(1, b=5)).result(timeout=10) == 6
+
+
+async def test_a_deadline_counts_while_all_slots_are_taken(app: App) -> None:
+    running: asyncio.Queue[int] = asyncio.Queue()
+    go = asyncio.Event()
+
+    @app.task
+    async def hold(number: int) -> None:
+        running.put_nowait(number)
+        await go.wait()
+
+    async def server_ms() -> int:
+        seconds, micros = await app.connections.commands.call("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async with app, app.worker(concurrency=8):
+        for number in range(8):  # in turn, so that each finds the worker waiting for it
+            await hold.enqueue(number)
+            assert await asyncio.wait_for(running.get(), 10) == number
+        late = await hold.options(deadline=0.05).enqueue(8)
+        enqueued = await server_ms()
+        while await server_ms() <= enqueued + 60:
+            pass
+        go.set()
+        with pytest.raises(TaskExpired):
+            await late.result(timeout=10)
+    assert running.empty()
 
 
 async def test_calling_a_task_function_runs_it_here(app: App) -> None:

@@ -15,6 +15,9 @@ from castwork.tasks.serving import Serving
 
 logger = logging.getLogger(__name__)
 
+#: Attempts announced per script call at most: keeps one call short on the server.
+_GROUP = 250
+
 
 class Announcer:
     """Writes the state `running` for attempts that outlast `after` seconds, many at once.
@@ -45,7 +48,8 @@ class Announcer:
     def _look(self) -> None:
         self._timer = None
         if any(not a.announced and not a.finished for a in self._held.attempts):
-            self._under_way = self._loop.create_task(self._announce())
+            if self._under_way is None or self._under_way.done():
+                self._under_way = self._loop.create_task(self._announce())
             self.arm()
 
     async def _announce(self) -> None:
@@ -62,16 +66,20 @@ class Announcer:
             for a in self._held.attempts
             if not a.announced and a.launched_at and a.launched_at <= limit and not a.finished
         ]
-        if not ready:
-            return 0
-        keys = [*self._queue.streams, *(self._queue.keys.record(a.task_id) for a in ready)]
+        announced = 0
+        for start in range(0, len(ready), _GROUP):
+            announced += await self._announce_group(ready[start : start + _GROUP])
+        return announced
+
+    async def _announce_group(self, group: list[Attempt]) -> int:
+        keys = [*self._queue.streams, *(self._queue.keys.record(a.task_id) for a in group)]
         args: list[Any] = [len(self._queue.lanes), self._worker]
         args += (lane.group for lane in self._queue.lanes)
-        for attempt in ready:
+        for attempt in group:
             record = _running_record(attempt, self._worker)
             args += (attempt.lane_number, attempt.entry_id, attempt.deliveries, record)
         announced = int(await self._scripts.run(START, keys, args))
-        for attempt in ready:
+        for attempt in group:
             attempt.announced = True
         return announced
 

@@ -72,7 +72,9 @@ class Fetcher:
         """Claim until `stop`; the groups must have been made."""
         more = True
         while not self._stopping:
-            await self._slots.wait_free()
+            if self._slots.free <= 0:
+                await self._slots.wait_free()
+                more = True  # what waits by now may be too late: only a claim tells the time
             if self._stopping:
                 return
             try:
