@@ -24,8 +24,10 @@ def run(trial: Trial) -> Figures:
     trial.need("results")
     count, seconds = trial.scaled(1000, least=20), max(5.0, 20 * trial.scale)
     trial.expect(0)
-    with trial.workers():
+    with trial.workers() as workers:
         prober = trial.producer()
+        prober.enqueue(1, mode="one")  # what a worker does at its start is over before the samples
+        trial.wait(workers, lambda count: count.executed >= 1, 60)
         prober.ask("latency", count=20, seconds=30, pause=0.01)
         figures = _percentiles(
             prober.ask("latency", count=count, seconds=seconds, pause=0.002)["samples"], "idle"

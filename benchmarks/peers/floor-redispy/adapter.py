@@ -1,5 +1,6 @@
 """A floor, not a library: a bare loop over redis-py's asyncio client that keeps no promise."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -7,6 +8,7 @@ import sys
 
 import bodies
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 SETTINGS = (
     "uvloop, redis-py with hiredis; acknowledgements and results in one pipeline per batch; no "
@@ -20,7 +22,8 @@ _ids = itertools.count()
 
 
 async def setup() -> None:
-    await redis.xgroup_create("q", "g", "0", mkstream=True)
+    with contextlib.suppress(ResponseError):  # another process has made it
+        await redis.xgroup_create("q", "g", "0", mkstream=True)
 
 
 def _call(kind: str, payload: str) -> tuple[str, dict[str, str]]:
