@@ -1,13 +1,12 @@
 """A floor, not a library: a bare loop over redis-py's asyncio client that keeps no promise."""
 
 import contextlib
-import itertools
 import json
 import os
 import sys
 
 import bodies
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import ResponseError
 
 SETTINGS = (
@@ -17,7 +16,7 @@ SETTINGS = (
 IMPORT = "import json, redis.asyncio"
 KINDS = ("noop", "sleep50", "burn1ms", "hold")
 
-redis = Redis.from_url(bodies.URL, max_connections=2000)  # by default 100 since redis-py 8.1
+redis = Redis.from_pool(BlockingConnectionPool.from_url(bodies.URL, max_connections=200))
 _ids = itertools.count()
 
 
