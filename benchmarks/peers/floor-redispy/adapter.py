@@ -1,6 +1,7 @@
 """A floor, not a library: a bare loop over redis-py's asyncio client that keeps no promise."""
 
 import contextlib
+import itertools
 import json
 import os
 import sys
