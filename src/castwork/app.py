@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -317,8 +318,6 @@ class App:
             return url
         with self._lock:
             if self._embedded is None:
-                from pathlib import Path
-
                 from castwork.embedded import EmbeddedServer
 
                 folder = url.removeprefix("embedded://")

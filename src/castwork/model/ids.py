@@ -19,10 +19,6 @@ def _base32(number: int, length: int) -> str:
     return "".join(reversed(digits))
 
 
-def _random_bits(count: int) -> int:
-    return int.from_bytes(os.urandom(8)) >> (64 - count)
-
-
 class IdSource:
     """Makes ids of 26 characters in the shape of a ULID: 10 of time, 16 of uniqueness.
 
@@ -42,7 +38,8 @@ class IdSource:
         count = self._count
         if now > self._millisecond or count >= 0xFFFFF:
             self._millisecond = max(now, self._millisecond + (count >= 0xFFFFF))
-            self._prefix = _base32(self._millisecond, 10) + _base32(_random_bits(60), 12)
+            drawn = int.from_bytes(os.urandom(8))  # 12 digits take 60 of its bits
+            self._prefix = _base32(self._millisecond, 10) + _base32(drawn, 12)
             count = 0
         self._count = count + 1
         return self._prefix + _PAIRS[count >> 10] + _PAIRS[count & 1023]

@@ -23,7 +23,7 @@ from castwork.tasks.serving import Serving
 
 logger = logging.getLogger(__name__)
 
-#: What a claim brought: the server's time in ms, and per lane its number and its entries.
+#: What a read brought: the server's time in ms (0: unknown), per lane its number and its entries.
 Batch = tuple[int, list[tuple[int, list[Any]]]]
 
 
@@ -247,16 +247,15 @@ class Fetcher:
             idempotent=False,
             timeout=self._block_ms / 1000 + 10.0,
         )
-        more = False
-        for number, lane in enumerate(self._queue.lanes, 1):
-            entries = (reply or {}).get(lane.stream.encode(), ())
-            for entry_id, fields in entries:
-                self._begin(number, entry_id, 1, fields, 0)
-            more = more or len(entries) == count
+        came = [
+            (number, (reply or {}).get(lane.stream.encode(), []))
+            for number, lane in enumerate(self._queue.lanes, 1)
+        ]
+        self._begin_batch((0, came))
         # They run, and outcomes go out, before the server is busy with the next read.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        return more
+        return any(len(entries) == count for _, entries in came)
 
     async def sweep(self) -> int:
         """Start tasks that were claimed for this worker but whose reply was lost.
