@@ -4,16 +4,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-# Arguments of `make demo` (ARGS="--redis redis://...") and of pytest in `make test`.
+# Tests that share something costly stay in one process: those of an xdist_group.
+PYTEST = -m pytest --numprocesses $(PROCESSES) --dist loadgroup
+# Arguments of `make demo` (ARGS="--redis redis://...") and of pytest in `make test...`.
 ARGS ?=
+# Test processes at once; each has servers of its own.
+PROCESSES ?= 2
+# Interpreters of `make test-pythons`: names or paths.
+PYTHONS ?= python3.12 python3.13
 PEERS ?=
 SCENARIOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench docs clean
+.PHONY: help install demo test test-cluster test-pythons check format bench docs clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 install: $(VENV)/.installed ## Make .venv with all that the demo and the tests need
 
@@ -32,7 +38,14 @@ demo: install ## Run the demo on 127.0.0.1:8000; ARGS="--redis redis://..." for 
 test: install ## Run all that CI runs: the checks, then the tests; ARGS="-k lease" for some of them
 	@sh scripts/system-packages.sh
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python $(PYTEST) $(ARGS)
+
+test-cluster: install ## Run the tests that talk to a server, on a cluster of one node
+	@sh scripts/system-packages.sh
+	@CASTWORK_TEST_SERVER=cluster $(BIN)/python $(PYTEST) $(ARGS)
+
+test-pythons: ## Run all tests but the demo's on each of PYTHONS="python3.12 python3.13"
+	@PROCESSES=$(PROCESSES) sh scripts/test-pythons.sh "$(PYTHONS)" $(ARGS)
 
 check: install ## Lint, check the format, the types and the layers
 	@$(BIN)/ruff check
@@ -61,4 +74,4 @@ $(VENV)-docs/.installed: requirements/docs.txt
 	@touch $@
 
 clean: ## Remove the environments and the caches
-	@rm -rf $(VENV) $(VENV)-bench $(VENV)-docs site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-pythons site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

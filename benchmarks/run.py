@@ -7,6 +7,7 @@ scenarios measure and whom they favour.
 """
 
 import argparse
+import dataclasses
 import os
 import signal
 import sys
@@ -14,82 +15,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness import report
-from harness.catalog import PEERS, Peer
+from harness import compact, plots, report
+from harness.catalog import Peer
+from harness.child_environ import describe
 from harness.envs import UnavailableError
+from harness.options import arguments
+from harness.processes import TrialError
 from harness.results import Results
 from harness.scenario import Scenario
 from harness.server import Server
-from harness.trial import Trial, TrialError, describe
+from harness.trial import Trial
 from scenarios import SCENARIOS
-
-HERE = Path(__file__).resolve().parent
-
-
-def arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--peers", nargs="*", metavar="PEER", help=f"default all of: {' '.join(PEERS)}"
-    )
-    parser.add_argument(
-        "--scenarios", nargs="*", metavar="NAME", help=f"default all of: {' '.join(SCENARIOS)}"
-    )
-    parser.add_argument("--server", choices=["valkey", "redis"], default="valkey")
-    parser.add_argument("--repeat", type=int, default=3, help="interleaved repetitions (default 3)")
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="factor on task counts and durations"
-    )
-    parser.add_argument(
-        "--loop",
-        choices=["auto", "asyncio"],
-        default="auto",
-        help="asyncio: no uvloop in producers",
-    )
-    parser.add_argument(
-        "--against", default="castwork", help="the peer that ratios divide (default castwork)"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=HERE / "results" / "latest.json", metavar="FILE"
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with what --out holds: measure what it lacks, of the peers and scenarios named",
-    )
-    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="also draw SVG plots there")
-    parser.add_argument(
-        "--page",
-        type=Path,
-        metavar="FILE",
-        help="put tables and plots into this page of the documentation, between its two marks",
-    )
-    parser.add_argument(
-        "--report", type=Path, metavar="FILE", help="measure nothing: print and plot this JSON"
-    )
-    chosen = parser.parse_args(words)
-    chosen.peers = pick(parser, chosen.peers, PEERS, "peer")
-    chosen.scenarios = pick(parser, chosen.scenarios, SCENARIOS, "scenario")
-    return chosen
-
-
-def pick(
-    parser: argparse.ArgumentParser, names: list[str] | None, known: dict[str, Any], what: str
-) -> list[Any]:
-    """Returns the named entries; a folder's name picks all its variants (`taskiq`); nothing named
-    picks all.
-    """
-    chosen: dict[str, Any] = {}
-    for name in names or known:
-        matching = {k: v for k, v in known.items() if k == name}
-        matching = matching or {
-            k: v for k, v in known.items() if getattr(v, "folder", None) == name
-        }
-        if not matching:
-            parser.error(f"unknown {what} {name}; there are: {' '.join(known)}")
-        chosen |= matching
-    return list(chosen.values())
 
 
 def usable(peers: list[Peer], results: Results) -> list[Peer]:
@@ -128,40 +64,50 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "repeat": options.repeat,
         "scale": options.scale,
         "loop": options.loop,
+        "before": options.before,
     }
     results = Results(options.out, settings, resume=options.resume)
-    peers = usable(options.peers, results)
+    asked = [
+        dataclasses.replace(peer, revision=options.before) if peer.revision else peer
+        for peer in options.peers
+    ]
+    peers = usable(asked, results)
     for scenario in options.scenarios:
-        able = [peer for peer in peers if scenario.only is None or peer.name in scenario.only]
+        able = [peer for peer in peers if scenario.takes(peer)]
         for repetition in range(options.repeat):
             for peer in able:
-                if results.has(scenario.name, peer.name, repetition):
-                    continue
-                started = time.monotonic()
-                outcome = measure(scenario, peer, options)
-                results.add(scenario.name, peer.name, repetition, outcome)
-                took = time.monotonic() - started
-                line = report.one_line(scenario, outcome)
-                print(
-                    f"{scenario.name} {repetition + 1}/{options.repeat} {peer.name}: {line} "
-                    f"[{took:.0f} s]",
-                    file=sys.stderr,
-                )
-    return results.data
+                if not results.has(scenario.name, peer.name, repetition):
+                    _one(scenario, peer, repetition, options, results)
+    return results.compact()
+
+
+def _one(
+    scenario: Scenario,
+    peer: Peer,
+    repetition: int,
+    options: argparse.Namespace,
+    results: Results,
+) -> None:
+    started = time.monotonic()
+    outcome = measure(scenario, peer, options)
+    results.add(scenario.name, peer.name, repetition, outcome)
+    took = time.monotonic() - started
+    line = report.one_line(scenario, outcome)
+    count = f"{repetition + 1}/{options.repeat}"
+    print(f"{scenario.name} {count} {peer.name}: {line} [{took:.0f} s]", file=sys.stderr)
 
 
 def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way servers and workers end
-    options = arguments()
-    data = report.load(options.report) if options.report else run(options)
+    options = arguments(__doc__)
+    data = compact.read(options.report) if options.report else run(options)
     print(report.markdown(data, SCENARIOS, options.against))
-    links: dict[str, list[str]] = {}
+    links: dict[str, str] = {}
     if options.plots:
-        from harness import plots
-
         base = options.page.parent if options.page else Path()
-        for scenario, files in plots.draw(data, SCENARIOS, options.plots).items():
-            links[scenario] = [os.path.relpath(file, base) for file in files]
+        prefix = f"{options.page.stem}-" if options.page else ""
+        drawn = plots.draw(data, SCENARIOS, options.plots, prefix)
+        links = {scenario: os.path.relpath(file, base) for scenario, file in drawn.items()}
     if options.page:
         report.fill(options.page, report.body(data, SCENARIOS, options.against, links))
 

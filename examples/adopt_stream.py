@@ -7,10 +7,10 @@ import redis.asyncio
 from castwork import App
 
 app = App("embedded://")
-STREAM = "ai:inference:queue"
+STREAM, GROUP = "ai:inference:queue", "inference-workers"
 
 
-@app.task(stream=STREAM, group="inference-workers", attempts=3)
+@app.task(stream=STREAM, group=GROUP, attempts=3)
 async def infer(prompt: str, model: str = "small", temperature: float = 0.7) -> str:
     return f"{model} at {temperature} answers {prompt!r}"
 
@@ -22,8 +22,9 @@ async def main() -> None:
         fields = {"prompt": "hi", "temperature": "0.2", "user_id": "u1"}
         entry_id = (await producer.xadd(STREAM, fields)).decode()
         async with app.worker():
-            # The entry's id is the task id; fields that are no parameters are left out.
-            print(await infer.task(entry_id).result(timeout=10))
+            # Stream, group and entry name the task; fields that are no parameters are left out.
+            task = infer.task(f"{STREAM}:{GROUP}:{entry_id}")
+            print(await task.result(timeout=10))
             # The same function can be enqueued, too.
             task = await infer.enqueue("hello", model="big")
             print(await task.result(timeout=10))

@@ -1,4 +1,4 @@
-"""A real Valkey for every test that needs one: shared, with a namespace per test."""
+"""A real server for every test that needs one: shared per test process, a namespace per test."""
 
 from __future__ import annotations
 
@@ -7,16 +7,58 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import redis
+from tests.proxy import Proxy
+from tests.servers import KIND, program_on_path, shared_server
 
 from castwork import App, AppSettings
-from castwork.embedded import EmbeddedServer
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a cluster only what talks to the shared server is run: the rest would be the same."""
+    if KIND != "cluster":
+        return
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        shares = {"server_url", "quiet_url"} & set(getattr(item, "fixturenames", ()))
+        fits = shares and item.get_closest_marker("one_server") is None
+        (kept if fits else left).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
 
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """The URL of a server that lasts for the test session."""
-    with EmbeddedServer() as server:
-        yield server.url
+    """The URL of a server that lasts as long as the test process."""
+    with shared_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis server from PATH, where the other tests use the bundled Valkey."""
+    program = program_on_path("redis-server")
+    if program is None:
+        pytest.skip("no redis-server on PATH")
+    with shared_server(program) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def quiet_url() -> Iterator[str]:
+    """The URL of a second server, for tests that count what is sent; emptied by `own_url`."""
+    with shared_server() as url:
+        yield url
+
+
+@pytest.fixture
+def own_url(quiet_url: str) -> str:
+    """The URL of a server that is empty, and that nobody else uses during the test."""
+    with redis.Redis.from_url(quiet_url) as client:
+        client.flushall()
+        client.script_flush()
+        client.config_resetstat()
+    return quiet_url
 
 
 @pytest.fixture
@@ -38,3 +80,10 @@ async def app(server_url: str, namespace: str) -> AsyncIterator[App]:
     made = App(server_url, settings=AppSettings(namespace=namespace))
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def proxy(server_url: str) -> AsyncIterator[Proxy]:
+    """A proxy to the shared server."""
+    async with Proxy(server_url).running() as made:
+        yield made

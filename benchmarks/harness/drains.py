@@ -4,42 +4,55 @@ import time
 from dataclasses import dataclass
 
 from .measure import Count, Memory
+from .processes import Producer, TrialError
 from .server import Numbers
-from .trial import Producer, Trial, TrialError
+from .trial import Trial
 
 TIMEOUT = 180.0
 CLIENTS_COUNTED = 1.2  # seconds in which the server counts the buffers of all connections anew
 
 
 @dataclass(frozen=True)
+class Fill:
+    """What enqueueing the tasks took: CPU seconds, and the server's bytes per waiting task."""
+
+    server_cpu: float
+    producer_cpu: float
+    bytes_per_task: float
+
+
+@dataclass(frozen=True)
 class Drain:
-    """What emptying a queue of `tasks` tasks took; CPU and calls from the first start until traffic
-    is quiet.
+    """What emptying a queue of `tasks` tasks took.
+
+    The worker's CPU is per task that ended after it was first read, until traffic is quiet, so that
+    its start is not counted; the server's is all since the worker was started.
     """
 
     tasks: int
+    fill: Fill
     count: Count
-    worker_cpu: float
+    worker_cpu_per_task: float
     server_cpu: float
     calls: float
     commands: Numbers
     memory: Memory
-    bytes_per_task: float
-    start_seconds: float
 
 
-def fill(trial: Trial, producer: Producer, tasks: int, kind: str = "noop") -> float:
-    """Enqueues `tasks` tasks the fastest way and returns the server's bytes per waiting task."""
+def fill(trial: Trial, producer: Producer, tasks: int, kind: str = "noop") -> Fill:
+    """Enqueues `tasks` tasks the fastest way."""
     empty = trial.server.counters()["memory"]
+    server_cpu, producer_cpu = trial.server.cpu(), producer.cpu()
     producer.enqueue(tasks, kind)
+    server_cpu, producer_cpu = trial.server.cpu() - server_cpu, producer.cpu() - producer_cpu
     time.sleep(CLIENTS_COUNTED)
-    return (trial.server.counters()["memory"] - empty) / tasks
+    return Fill(server_cpu, producer_cpu, (trial.server.counters()["memory"] - empty) / tasks)
 
 
 def drain(
     trial: Trial, tasks: int, kind: str = "noop", concurrency: int = 100, processes: int = 1
 ) -> Drain:
-    """Fills the queue, starts the worker, and measures from its first task to quiet.
+    """Fills the queue, starts the worker, and measures until traffic is quiet.
 
     Raises:
         TrialError: a task never ran, most results are missing or wrong, or it took too long.
@@ -47,24 +60,24 @@ def drain(
     trial.need(kind)
     trial.expect(tasks)
     producer = trial.producer()
-    size = fill(trial, producer, tasks, kind)
+    filled = fill(trial, producer, tasks, kind)
     trial.server.reset_statistics()
+    server_cpu = trial.server.cpu()
     with trial.workers(concurrency, processes, kind) as workers:
-        started = trial.wait(workers, lambda count: count.begun > 0, 30, pause=0.002)
-        cpu, server_cpu = workers.cpu(), trial.server.counters()["cpu"]
+        trial.wait(workers, lambda count: count.begun > 0, 30, pause=0.002)
+        cpu, already = workers.cpu(), trial.tallies.read().executed
         count = trial.wait(workers, lambda count: count.executed >= tasks, TIMEOUT)
         trial.settle()
         after = trial.server.counters()
         done = Drain(
             tasks,
+            filled,
             count,
-            workers.cpu() - cpu,
-            after["cpu"] - server_cpu,
+            (workers.cpu() - cpu) / max(1, tasks - already),
+            trial.server.cpu() - server_cpu,
             after["calls"],
             trial.server.calls_by_command(),
             workers.memory(),
-            size,
-            started.first - workers.started,
         )
         verify(trial, producer, tasks)
     return done

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import sources
 from .catalog import Peer
 
 BENCHMARKS = Path(__file__).resolve().parent.parent
 ENVS = BENCHMARKS / ".envs"
 PEERS = BENCHMARKS / "peers"
+OF_THE_TREE = "-e ../../.."  # a requirements file with this installs the tree that it lies in
 
 
 class UnavailableError(Exception):
@@ -41,28 +43,59 @@ def find_python(least: tuple[int, int]) -> str:
 
 
 def environment(peer: Peer) -> Path:
-    """Returns the environment's interpreter, making the environment first when the requirements
-    changed.
+    """Returns the environment's interpreter, making the environment first when what it is made of
+    has changed.
 
     Raises:
-        UnavailableError: no suitable Python, or the requirements cannot be installed.
+        UnavailableError: no suitable Python or compiler, no such revision, or the requirements
+            cannot be installed.
     """
-    folder, requirements = ENVS / peer.folder, PEERS / peer.folder / "requirements.txt"
-    python, stamp = folder / "bin" / "python", folder / "requirements.sha256"
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    folder = ENVS / (f"{peer.name}-{peer.revision}" if peer.revision else peer.folder)
+    try:
+        _make(peer, folder)
+        if peer.program:
+            sources.compile_once(PEERS / peer.folder / peer.program, folder / "bin")
+    except sources.SourceError as reason:
+        raise UnavailableError(str(reason)) from None
+    return folder / "bin" / "python"
+
+
+def _make(peer: Peer, folder: Path) -> None:
+    stamp, digest = folder / "requirements.sha256", _digest(peer)
     if stamp.exists() and stamp.read_text() == digest:
-        return python
+        return
     base = find_python(peer.python)
-    print(f"making the environment of {peer.folder} with {base}", file=sys.stderr)
+    print(f"making the environment of {peer.name} with {base}", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
+    home = PEERS / peer.folder
+    if peer.revision:
+        tree = folder / "tree"
+        sources.extract(BENCHMARKS.parent, peer.revision, tree)
+        # The requirements of that time, and they install the tree that they lie in.
+        home = tree / home.relative_to(BENCHMARKS.parent)
     subprocess.run([base, "-m", "venv", folder], check=True)
-    install = [str(python), "-m", "pip", "install", "--quiet", "-r", requirements.name]
+    _install(folder / "bin" / "python", home)
+    stamp.write_text(digest)
+
+
+def _digest(peer: Peer) -> str:
+    text = (PEERS / peer.folder / "requirements.txt").read_bytes()
+    if peer.revision:
+        text = peer.revision.encode()
+    elif OF_THE_TREE.encode() in text:
+        text += (BENCHMARKS.parent / "pyproject.toml").read_bytes()
+    return hashlib.sha256(text).hexdigest()
+
+
+def _install(python: Path, home: Path) -> None:
     done = subprocess.run(
-        install, cwd=requirements.parent, capture_output=True, text=True, check=False
+        [str(python), "-m", "pip", "install", "--quiet", "-r", "requirements.txt"],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no message"]
         errors = [line for line in said if "error" in line.lower()]
         raise UnavailableError(f"cannot install: {(errors or said)[-1].strip()}"[:300])
-    stamp.write_text(digest)
-    return python

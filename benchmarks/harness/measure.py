@@ -13,8 +13,8 @@ LAYOUT = struct.Struct("<QQddd")  # as child/bodies.py writes it
 MB = 1_000_000
 
 
-def _own_cpu(process: psutil.Process) -> float:
-    """CPU seconds of one process with all its threads, ended ones included.
+def own_cpu(process: psutil.Process) -> float:
+    """Returns the CPU seconds of one process with all its threads, ended ones included.
 
     On Linux from the process's CPU clock, in nanoseconds; psutil counts in ticks of 10 ms.
     """
@@ -44,7 +44,7 @@ def cpu_seconds(pids: list[int]) -> float:
     for process in tree(pids):
         try:
             times = process.cpu_times()
-            total += _own_cpu(process) + times.children_user + times.children_system
+            total += own_cpu(process) + times.children_user + times.children_system
         except (psutil.Error, OSError):
             continue
     return total

@@ -1,70 +1,90 @@
-"""SVG plots, drawn from the JSON of a run: one per main figure of each scenario."""
+"""SVG plots of a run: bars of each scenario's first figure, written by hand so that they are small
+and differ only where the figures do.
+"""
 
+import math
+from html import escape
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("svg")  # before pyplot: no display is needed
-
-import matplotlib.pyplot as plt
-
-from .results import Table, summarize
+from .compact import Cell, summarize
 from .scenario import Column, Scenario
 
-OURS, FLOOR, PEER = "#d9480f", "#adb5bd", "#4c6ef5"
+WIDTH, LABELS, VALUES, ROW, TOP = 720, 130, 90, 20, 44
+SPAN = WIDTH - LABELS - VALUES
+FEWEST = 5  # bars: the table says as much about fewer
 WIDE = 20.0  # a spread of medians over this needs a logarithmic axis
+STYLE = (
+    "text{font:12px system-ui,sans-serif;fill:#343a40}"
+    ".castwork{fill:#d9480f}.before{fill:#ffa94d}.floor{fill:#adb5bd}.peer{fill:#4c6ef5}"
+    "line{stroke:#343a40;stroke-width:1.5}"
+)
 
 
 def draw(
-    data: dict[str, Any], scenarios: dict[str, Scenario], folder: Path
-) -> dict[str, list[Path]]:
-    """Draws every main figure that the run has, and returns the files by scenario."""
+    data: dict[str, Any], scenarios: dict[str, Scenario], folder: Path, prefix: str = ""
+) -> dict[str, Path]:
+    """Draws the first figure of each scenario that has enough peers, and returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    mpl.rcParams.update(
-        # The same data, the same file; text stays text.
-        {"svg.hashsalt": "castwork", "svg.fonttype": "none", "font.size": 9}
-    )
-    files: dict[str, list[Path]] = {}
+    files: dict[str, Path] = {}
     for scenario in scenarios.values():
         table, _ = summarize(data, scenario.name)
-        for column in scenario.columns:
-            if column.main and any(column.key in row for row in table.values()):
-                file = folder / f"{scenario.name}-{column.key}.svg"
-                _bars(table, scenario, column, data, file)
-                files.setdefault(scenario.name, []).append(file)
+        column = scenario.columns[0]
+        cells = {peer: row[column.key] for peer, row in table.items() if column.key in row}
+        if len(cells) >= FEWEST:
+            file = folder / f"{prefix}{scenario.name}.svg"
+            file.write_text(_bars(cells, scenario, column))
+            files[scenario.name] = file
     return files
 
 
-def _colour(peer: str) -> str:
+def _kind(peer: str) -> str:
+    if peer == "castwork":
+        return "castwork"
     if peer.startswith("castwork"):
-        return OURS
-    return FLOOR if peer.startswith("floor-") else PEER
+        return "before"
+    return "floor" if peer.startswith("floor-") else "peer"
 
 
-def _bars(
-    table: Table, scenario: Scenario, column: Column, data: dict[str, Any], file: Path
-) -> None:
+class _Axis:
+    """Turns values into places, on a logarithmic scale where the smallest bar would vanish."""
+
+    def __init__(self, cells: dict[str, Cell]) -> None:
+        medians = [cell.median for cell in cells.values()]
+        self.top = max(cell.high for cell in cells.values()) or 1.0
+        low = min(medians)
+        self.logarithmic = low > 0 and max(medians) / low > WIDE
+        self.bottom = low / 2 if self.logarithmic else 0.0
+
+    def at(self, value: float) -> float:
+        if not self.logarithmic:
+            return max(0.0, value) / self.top * SPAN
+        span = math.log(self.top / self.bottom)
+        return max(0.0, math.log(max(value, self.bottom) / self.bottom)) / span * SPAN
+
+
+def _bars(cells: dict[str, Cell], scenario: Scenario, column: Column) -> str:
     """Horizontal bars of the medians, best on top, with whiskers from lowest to highest."""
-    cells = {peer: row[column.key] for peer, row in table.items() if column.key in row}
-    peers = sorted(cells, key=lambda peer: cells[peer].median, reverse=column.better == "less")
-    medians = [cells[peer].median for peer in peers]
-    spread = [
-        [cells[peer].median - cells[peer].low for peer in peers],
-        [cells[peer].high - cells[peer].median for peer in peers],
+    peers = sorted(cells, key=lambda peer: cells[peer].median, reverse=column.better == "more")
+    axis = _Axis(cells)
+    scale = ", logarithmic" if axis.logarithmic else ""
+    height = TOP + ROW * len(peers) + 8
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
+        f"<style>{STYLE}</style>",
+        '<rect width="100%" height="100%" fill="#fff"/>',  # whatever the page's colours are
+        f'<text x="4" y="16">{escape(scenario.title)}</text>',
+        f'<text x="4" y="33">{escape(column.label)}, {column.better} is better{scale}</text>',
     ]
-    figure, axes = plt.subplots(figsize=(7, 0.9 + 0.28 * len(peers)), layout="constrained")
-    bars = axes.barh(
-        peers, medians, xerr=spread, color=[_colour(peer) for peer in peers], capsize=2
-    )
-    axes.bar_label(bars, [f" {value:,.{column.digits}f}" for value in medians], padding=6)
-    positive = [value for value in medians if value > 0]
-    if positive and max(positive) / min(positive) > WIDE:
-        axes.set_xscale("log")
-    axes.margins(x=0.18)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"{scenario.title}\n{column.label}, {column.better} is better", fontsize=9)
-    settings = data["settings"]
-    axes.set_xlabel(f"{settings['server']}, medians of {settings['repeat']}, lowest to highest")
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
+    for index, peer in enumerate(peers):
+        cell, y = cells[peer], TOP + ROW * index
+        end, low, high = (LABELS + axis.at(v) for v in (cell.median, cell.low, cell.high))
+        lines += [
+            f'<text x="{LABELS - 8}" y="{y + 13}" text-anchor="end">{escape(peer)}</text>'
+            f'<rect class="{_kind(peer)}" x="{LABELS}" y="{y + 2}" width="{end - LABELS:.1f}" '
+            f'height="{ROW - 5}"/>'
+            f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y + 9.5}" y2="{y + 9.5}"/>'
+            f'<text x="{max(end, high) + 6:.1f}" y="{y + 13}">'
+            f"{cell.median:,.{column.digits}f}</text>"
+        ]
+    return "\n".join([*lines, "</svg>"]) + "\n"

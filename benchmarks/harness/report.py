@@ -1,20 +1,14 @@
-"""Tables in markdown, made from the JSON of a run."""
+"""Tables in markdown, made from the results of a run."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from . import goals
-from .results import Cell, Table, summarize
+from . import goals, summary
+from .compact import Cell, Table, summarize
 from .scenario import Column, Scenario
 
 #: Between these marks a page of the documentation has its figures.
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
-
-
-def load(path: Path) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(path.read_text())
-    return data
 
 
 def one_line(scenario: Scenario, outcome: dict[str, Any]) -> str:
@@ -26,11 +20,11 @@ def one_line(scenario: Scenario, outcome: dict[str, Any]) -> str:
     return f"{line} ({outcome['reason']})" if "reason" in outcome else line
 
 
-def _cell(cell: Cell | None, column: Column, repeat: int) -> str:
+def _cell(cell: Cell | None, column: Column) -> str:
     if cell is None:
         return "-"
     text = f"{cell.median:,.{column.digits}f}"
-    if repeat > 1 and column.main:
+    if cell.count > 1 and column.main:
         text += f" ({cell.low:,.{column.digits}f} to {cell.high:,.{column.digits}f})"
     return text
 
@@ -50,14 +44,14 @@ def table_of(data: dict[str, Any], scenario: Scenario, against: str) -> list[str
     if not table and not reasons:
         return []
     columns = [c for c in scenario.columns if any(c.key in row for row in table.values())]
-    lines = [f"## {scenario.title}", "", *([scenario.note, ""] if scenario.note else [])]
+    lines = [f"### {scenario.title}", "", *([scenario.note, ""] if scenario.note else [])]
     if table:
         heads = [c.label for c in columns]
         lines += ["| peer | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for peer in _ordered(table, [c for c in columns if c.main]):
         cells = []
         for column in columns:
-            text = _cell(table[peer].get(column.key), column, data["settings"]["repeat"])
+            text = _cell(table[peer].get(column.key), column)
             times = ratio(table, against, peer, column) if column.main and peer != against else None
             cells.append(f"{text} · {times:.2f}×" if times else text)
         lines.append(f"| {peer} | " + " | ".join(cells) + " |")
@@ -95,35 +89,44 @@ def fill(page: Path, lines: list[str]) -> None:
 
 
 def body(
-    data: dict[str, Any],
-    scenarios: dict[str, Scenario],
-    against: str,
-    plots: dict[str, list[str]],
+    data: dict[str, Any], scenarios: dict[str, Scenario], against: str, plots: dict[str, str]
 ) -> list[str]:
-    """Returns settings, goals, one table per scenario and versions, as lines.
+    """Returns settings, a summary, goals, one table per scenario and versions, as lines.
 
-    `plots` has links to the plots of each scenario, for a page that shows them.
+    `plots` has a link to the plot of each scenario, for a page that shows them.
     """
-    settings, machine = data["settings"], data["machine"]
-    lines = [
-        f"Server {settings['server']}; {machine['cores']} cores, {machine['cpu']}, "
-        f"{machine['system']}; "
-        f"revision {settings['revision']}; medians of {settings['repeat']} interleaved repetitions "
-        f"(lowest to highest), scale {settings['scale']}, event loop {settings['loop']}.",
+    lines = [_conditions(data), "", *summary.lines(data), *goals.lines(data)]
+    lines += [
+        "## All tables",
         "",
-        f"`· 2.00×` behind a figure: {against} is 2 times better there; below 1 it is worse.",
+        f"Best first. `· 2.00×` behind a figure: {against} is 2 times better there; below 1 it is "
+        "worse.",
         "",
     ]
-    lines += goals.lines(data)
     for scenario in scenarios.values():
         lines += table_of(data, scenario, against)
-        for link in plots.get(scenario.name, ()):
-            lines += [f"![{scenario.title}]({link})", ""]
-    lines += ["## Versions and settings", ""]
+        if scenario.name in plots:
+            lines += [f"![{scenario.title}]({plots[scenario.name]})", ""]
+    return [*lines, *_versions(data), ""]
+
+
+def _conditions(data: dict[str, Any]) -> str:
+    settings, machine = data["settings"], data["machine"]
+    return (
+        f"Measured on {settings['started'][:10]}: server {settings['server']}; "
+        f"{machine['cores']} cores, {machine['cpu']}, {machine['system']}; revision "
+        f"`{settings['revision']}`; medians of {settings['repeat']} interleaved repetitions "
+        f"(lowest to highest), scale {settings['scale']:g}, event loop {settings['loop']}."
+    )
+
+
+def _versions(data: dict[str, Any]) -> list[str]:
+    lines = ["## Versions and settings", ""]
     for peer, about in data["peers"].items():
         if "reason" in about:
             lines.append(f"- **{peer}**: not run: {about['reason']}")
-        else:
-            head = f"- **{peer}** (Python {about['python']}): {about['settings']}"
-            lines.append(f"{head}. {' '.join(about['packages'])}")
-    return [*lines, ""]
+            continue
+        of = f", revision `{about['revision']}`" if "revision" in about else ""
+        head = f"- **{peer}** (Python {about['python']}{of}): {about['settings']}"
+        lines.append(f"{head}. {' '.join(about['packages'])}")
+    return lines

@@ -1,15 +1,18 @@
-"""The record of a run: what was measured on what, as JSON, written after every measurement."""
+"""The record of a run in progress: every measurement of every repetition, written after each one.
+
+It lies beside the results as `NAME.raw.json`, is what a stopped run goes on from, and is not kept;
+what is kept is made of it by `compact`.
+"""
 
 import json
 import os
 import platform
 import subprocess
 import time
-from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
+
+from . import compact
 
 
 def machine() -> dict[str, Any]:
@@ -32,7 +35,7 @@ def revision() -> str:
 class Results:
     """Collects measurements; `trials` holds one row per peer, scenario and repetition.
 
-    With `resume` it goes on with what the file holds already.
+    With `resume` it goes on with what the raw file holds already.
 
     Raises:
         ValueError: the file was measured with other settings, of another revision, or elsewhere.
@@ -40,6 +43,7 @@ class Results:
 
     def __init__(self, path: Path, settings: dict[str, Any], *, resume: bool = False) -> None:
         self._path = path
+        self._raw = path.with_suffix(".raw.json")
         now = time.strftime("%Y-%m-%d %H:%M:%S %z")
         self.data: dict[str, Any] = {
             "settings": settings | {"revision": revision(), "started": now},
@@ -47,14 +51,16 @@ class Results:
             "peers": {},
             "trials": [],
         }
-        if resume and path.exists():
-            self._go_on(json.loads(path.read_text()))
+        if resume and self._raw.exists():
+            self._go_on(json.loads(self._raw.read_text()))
 
     def _go_on(self, before: dict[str, Any]) -> None:
         self.data["settings"]["started"] = before["settings"]["started"]
         for part in ("settings", "machine"):
             if before[part] != self.data[part]:
-                raise ValueError(f"{self._path}: other {part}: {before[part]}")
+                raise ValueError(f"{self._raw}: other {part}: {before[part]}")
+        # What failed is tried again: it may have been the machine's fault.
+        before["trials"] = [row for row in before["trials"] if "figures" in row]
         self.data = before
 
     def has(self, scenario: str, peer: str, repetition: int) -> bool:
@@ -67,34 +73,8 @@ class Results:
         row = {"scenario": scenario, "peer": peer, "repetition": repetition}
         self.data["trials"].append(row | outcome)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps(self.data, indent=1) + "\n")
+        self._raw.write_text(json.dumps(self.data))
+        compact.write(self._path, self.compact())
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One figure of one peer over the repetitions."""
-
-    median: float
-    low: float
-    high: float
-
-
-Table = dict[str, dict[str, Cell]]  # peer -> figure -> cell
-
-
-def summarize(data: dict[str, Any], scenario: str) -> tuple[Table, dict[str, str]]:
-    """Returns the medians of a scenario, and why peers have no figures or what to know of them."""
-    figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    reasons: dict[str, str] = {}
-    for row in data["trials"]:
-        if row["scenario"] != scenario:
-            continue
-        for key, value in row.get("figures", {}).items():
-            figures[row["peer"]][key].append(value)
-        if "reason" in row:
-            reasons[row["peer"]] = row["reason"]
-    table = {
-        peer: {key: Cell(median(v), min(v), max(v)) for key, v in columns.items()}
-        for peer, columns in figures.items()
-    }
-    return table, reasons
+    def compact(self) -> dict[str, Any]:
+        return compact.compact(self.data)

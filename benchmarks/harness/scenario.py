@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from .catalog import Peer
 from .trial import Trial
 
 Figures = dict[str, float]
@@ -29,8 +29,9 @@ class Scenario:
     columns: tuple[Column, ...]
     run: Callable[[Trial], Figures]
     only: frozenset[str] | None = None
-    seconds: float = 20.0
     note: str = ""
 
-    def settings(self) -> dict[str, Any]:
-        return {"title": self.title, "note": self.note}
+    def takes(self, peer: Peer) -> bool:
+        """Says whether the peer takes part; if not, no row says that it did not."""
+        here = self.only is None or peer.name in self.only
+        return here and (peer.only is None or self.name in peer.only)

@@ -2,9 +2,6 @@
 
 import contextlib
 import functools
-import json
-import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -15,83 +12,16 @@ from typing import Any, Self
 
 from . import measure
 from .catalog import Peer
-from .envs import BENCHMARKS, PEERS, UnavailableError, environment
+from .child_environ import DRIVER, describe, environ
+from .envs import PEERS, UnavailableError, environment
+from .processes import Producer, TrialError, Workers, stop
 from .server import Server
 
-CHILD = BENCHMARKS / "harness" / "child"
-DRIVER = str(CHILD / "driver.py")
-
-
-class TrialError(Exception):
-    """The peer did not do what the scenario asks; the message goes into the report."""
-
-
-class Producer:
-    """A driver process that produces; see child/driver.py for the requests."""
-
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        self._process = process
-        self._log = log
-        self._answer()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def send(self, do: str, **request: Any) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
-        self._process.stdin.flush()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise TrialError(f"producer ended: {tail(self._log)}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise TrialError(f"producer: {answer['error']}")
-        return answer
-
-    def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        """Sends a request and waits for its answer.
-
-        Raises:
-            TrialError: the producer answered with an error, or ended.
-        """
-        self.send(do, **request)
-        return self._answer()
-
-    receive = _answer
-
-    def enqueue(
-        self, count: int, kind: str = "noop", mode: str = "fill", **options: Any
-    ) -> dict[str, Any]:
-        return self.ask("enqueue", count=count, kind=kind, mode=mode, **options)
-
-
-class Workers:
-    """The worker processes of one call of `Trial.workers`."""
-
-    def __init__(self, processes: list[subprocess.Popen[str]], log: Path) -> None:
-        self._processes = processes
-        self._log = log
-        self.started = time.monotonic()
-
-    @property
-    def pids(self) -> list[int]:
-        return [process.pid for process in self._processes]
-
-    def check_alive(self) -> None:
-        for process in self._processes:
-            if process.poll() is not None:
-                raise TrialError(f"worker ended with {process.returncode}: {tail(self._log)}")
-
-    def cpu(self) -> float:
-        return measure.cpu_seconds(self.pids)
-
-    def memory(self) -> measure.Memory:
-        return measure.memory(self.pids)
+ABILITIES = {
+    "results": "keeps no results",
+    "waits": "has no call that waits for a result",
+    "bulk": "has no bulk call",
+}
 
 
 class Trial:
@@ -107,7 +37,7 @@ class Trial:
         self._folder = tempfile.TemporaryDirectory(prefix="bench-run-")
         self.folder = Path(self._folder.name)
         self.server = Server(server_kind)
-        self.environ = _environ(peer, self.server.url, self.folder, loop)
+        self.environ = environ(peer, self.server.url, self.folder, loop)
         self._stack = contextlib.ExitStack()
         self._logs = 0
         self.expect(0)
@@ -151,12 +81,10 @@ class Trial:
         return describe(self.peer)
 
     def need(self, kind: str) -> None:
-        """Raises `UnavailableError` when the peer has no such task body, or cannot await a result
-        (`results`).
-        """
-        if kind in ("results", "bulk"):
+        """Raises `UnavailableError` when the peer has no such task body or ability."""
+        if kind in ABILITIES:
             if not self.description[kind]:
-                raise UnavailableError(f"has no {kind}")
+                raise UnavailableError(ABILITIES[kind])
         elif kind not in self.description["kinds"]:
             raise UnavailableError(f"no task body {kind} for this peer")
 
@@ -233,59 +161,3 @@ class Trial:
             if now - before < 2000:
                 return
             before = now
-
-
-def stop(process: subprocess.Popen[str]) -> None:
-    """Ends the process and its session: politely for 3 seconds, then not."""
-    for number, patience in ((signal.SIGTERM, 3), (signal.SIGKILL, 10)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-    for pipe in (process.stdin, process.stdout):
-        if pipe:
-            with contextlib.suppress(OSError):
-                pipe.close()
-
-
-def tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    spoken = [line.strip() for line in lines if any(map(str.isalnum, line))]
-    return spoken[-1][:300] if spoken else "it said nothing"
-
-
-def _environ(peer: Peer, url: str, folder: Path, loop: str) -> dict[str, str]:
-    keep = {
-        k: v
-        for k, v in os.environ.items()
-        if not k.startswith(("PYTHON", "VIRTUAL_ENV", "CASTWORK_"))
-    }
-    return keep | {
-        "PYTHONPATH": os.pathsep.join([str(PEERS / peer.folder), str(CHILD)]),
-        "PATH": os.pathsep.join([str(environment(peer).parent), keep.get("PATH", "")]),
-        "BENCH_URL": url,
-        "BENCH_VARIANT": peer.variant,
-        "BENCH_RUN_DIR": str(folder),
-        "BENCH_LOOP": loop,
-    }
-
-
-@functools.cache
-def describe(peer: Peer) -> dict[str, Any]:
-    """Returns the versions, settings and abilities that the peer's adapter states."""
-    environ = _environ(peer, "redis://127.0.0.1:1/0", BENCHMARKS, "auto")
-    command = [str(environment(peer)), DRIVER, "describe"]
-    done = subprocess.run(
-        command,
-        env=environ,
-        cwd=PEERS / peer.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise UnavailableError(
-            f"adapter fails: {(done.stderr.strip().splitlines() or ['?'])[-1]}"[:300]
-        )
-    description: dict[str, Any] = json.loads(done.stdout)
-    return description

@@ -10,16 +10,20 @@ from . import (
     enqueue,
     idle,
     latency,
+    long_task,
     pending,
     processes,
+    server_cost,
     sleep50,
     startup,
 )
 
 _MODULES = (
     drain,
+    server_cost,
     enqueue,
     latency,
+    long_task,
     sleep50,
     cpu_memory,
     processes,

@@ -10,12 +10,12 @@ from harness.trial import Trial
 def run(trial: Trial) -> Figures:
     done = drain(trial, trial.tasks(seconds=2))
     return {
-        "cpu": done.worker_cpu / done.tasks * 10_000,
+        "cpu": done.worker_cpu_per_task * 10_000,
         "server": done.server_cpu / done.tasks * 1e6,
         "calls": done.calls / done.tasks,
         "pss": done.memory.pss,
         "peak": done.memory.peak,
-        "bytes": done.bytes_per_task,
+        "bytes": done.fill.bytes_per_task,
     } | {f"command {name}": calls / done.tasks for name, calls in done.commands.items()}
 
 
@@ -32,9 +32,9 @@ SCENARIO = Scenario(
     ),
     run,
     note=(
-        "The whole process tree, from the first start until traffic is quiet. Peak RSS sums "
-        "each process's highest, "
-        "so shared pages of forks count twice; PSS counts them once. Commands include those "
+        "Of the worker the whole process tree, from its first task until traffic is quiet; of "
+        "the server all since the worker was started. Peak RSS sums each process's highest, so "
+        "shared pages of forks count twice; PSS counts them once. Commands include those "
         "inside scripts."
     ),
 )

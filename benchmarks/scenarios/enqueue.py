@@ -5,8 +5,9 @@ own bulk call.
 from typing import Any
 
 from harness.measure import cpu_seconds
+from harness.processes import Producer
 from harness.scenario import Column, Figures, Scenario
-from harness.trial import Producer, Trial
+from harness.trial import Trial
 
 MICROSECONDS = 1e6
 

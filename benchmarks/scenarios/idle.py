@@ -15,12 +15,13 @@ def run(trial: Trial) -> Figures:
         trial.wait(workers, lambda count: count.executed == 1, 60)
         trial.settle()
         time.sleep(1)  # what follows the first task, such as a trim or a snapshot, is not idling
-        cpu, before = workers.cpu(), trial.server.counters()
+        before, cpu, server_cpu = trial.server.counters(), workers.cpu(), trial.server.cpu()
         time.sleep(seconds)
+        server_cpu = trial.server.cpu() - server_cpu
         after = trial.server.counters()
         return {
             "cpu": (workers.cpu() - cpu) / seconds * 100,
-            "server": (after["cpu"] - before["cpu"]) / seconds * 100,
+            "server": server_cpu / seconds * 100,
             "calls": (after["calls"] - before["calls"]) / seconds,
             "pss": workers.memory().pss,
         }

@@ -21,7 +21,7 @@ def _percentiles(samples: list[float], name: str) -> Figures:
 
 
 def run(trial: Trial) -> Figures:
-    trial.need("results")
+    trial.need("waits")
     count, seconds = trial.scaled(1000, least=20), max(5.0, 20 * trial.scale)
     trial.expect(0)
     with trial.workers() as workers:

@@ -5,14 +5,20 @@ from castwork.channels.channel import Channel
 from castwork.channels.event import Delivered, Resync
 from castwork.channels.receipt import Applied, Receipt
 from castwork.channels.setting import Setting
+from castwork.model.chunk import Chunk
 from castwork.model.errors import CastworkError, Discard, Retry
+from castwork.model.record import TaskStatus
 from castwork.model.retry import Backoff
 from castwork.model.settings import AppSettings, Limits, LinkSettings
 from castwork.model.states import TaskState
-from castwork.tasks.attempt import Context, current
-from castwork.tasks.chunks import Chunk
-from castwork.tasks.function import TaskFunction
-from castwork.tasks.task import Task
+from castwork.tasks.context import Context, current
+from castwork.tasks.function import (
+    CoroutineFunction,
+    PlainFunction,
+    StreamFunction,
+    TaskFunction,
+)
+from castwork.tasks.task import StreamTask, Task
 
 __version__ = "0.1.0"
 
@@ -25,16 +31,21 @@ __all__ = [
     "Channel",
     "Chunk",
     "Context",
+    "CoroutineFunction",
     "Delivered",
     "Discard",
     "Limits",
     "LinkSettings",
+    "PlainFunction",
     "Receipt",
     "Resync",
     "Retry",
     "Setting",
+    "StreamFunction",
+    "StreamTask",
     "Task",
     "TaskFunction",
     "TaskState",
+    "TaskStatus",
     "current",
 ]

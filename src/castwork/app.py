@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import (
@@ -20,29 +20,39 @@ from typing import (
 from castwork.channels.channel import Channel
 from castwork.channels.event import EventCodec
 from castwork.channels.setting import Setting
-from castwork.inspect.inspector import Inspector, QueueInfo
-from castwork.model.codec import decode_any
-from castwork.model.errors import DefinitionError, TaskNotFound
-from castwork.model.settings import AppSettings, QueueSettings, TaskSettings, WorkerSettings
+from castwork.inspect.inspector import Inspector
+from castwork.model.errors import DefinitionError
+from castwork.model.queue import Queue, QueueSettings, adopted_queue
+from castwork.model.settings import AppSettings
+from castwork.model.task_options import TaskOptions, TaskSettings
+from castwork.model.worker_options import WorkerOptions, WorkerSettings
 from castwork.redis.connections import Connections
-from castwork.redis.keys import ChannelKeys, WorkerKeys
+from castwork.store.look import QueueInfo
+from castwork.store.queue_store import QueueStore
+from castwork.tasks.catalog import Catalog
+from castwork.tasks.chain import Chain
 from castwork.tasks.dead_letters import DeadLetters
-from castwork.tasks.function import TaskFunction
-from castwork.tasks.options import TaskDecorator, TaskOptions, WorkerOptions
-from castwork.tasks.portal import Portal
+from castwork.tasks.decorators import TaskDecorator
+from castwork.tasks.function import (
+    CoroutineFunction,
+    PlainFunction,
+    StreamFunction,
+    Submission,
+    TaskFunction,
+    make_task_function,
+)
 from castwork.tasks.producer import Producer
-from castwork.tasks.queue import Queue, adopted_queue, own_queue
-from castwork.tasks.registry import Registry
+from castwork.tasks.sync import SyncProducers
 from castwork.tasks.task import Task
 
 if TYPE_CHECKING:
     # Loaded when used: a process that only enqueues starts without them.
     from castwork.embedded import EmbeddedServer
-    from castwork.tasks.worker import StartHook, Worker
+    from castwork.worker.worker import StartHook, Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
+C = TypeVar("C")
 Hook = TypeVar("Hook", bound=Callable[[], Awaitable[None] | None])
 
 #: Overrides every app's URL: `castwork up` and deployments set it for their processes.
@@ -68,28 +78,33 @@ class App:
         self._embedded: EmbeddedServer | None = None
         self._lock = threading.Lock()
         self._connections = Connections(self.find_url, self.settings.link)
-        self._producer = Producer(self._connections, self.settings.limits)
-        self._portal = Portal(self.find_url, self.settings.link, self.settings.limits)
-        self._registry = Registry()
-        self._queues: dict[str, Queue] = {}
+        self._sync = SyncProducers(self.find_url, self.settings)
+        self._producers: dict[str, Producer] = {}
+        self._around_enqueue = Chain()
+        self._around_task = Chain()
+        self._catalog = Catalog(self._open_store)
+        self._groups: dict[str, TaskFunction[..., Any]] = {}
         self._start_hooks: list[StartHook] = []
         self.channels: dict[str, Channel[Any]] = {}
         self.shared_settings: dict[str, Setting[Any]] = {}
-        self._worker_keys = WorkerKeys(self.settings.namespace)
-        self._inspector = Inspector(self._connections, self._worker_keys)
+        self._inspector = Inspector(self._connections, self.settings.namespace)
 
     # -- declaring ----------------------------------------------------------------------
 
     @overload
     def task(  # type: ignore[overload-overlap]
         self, function: Callable[P, AsyncIterator[str]], /
-    ) -> TaskFunction[P, str]: ...
+    ) -> StreamFunction[P, str, str]: ...
     @overload
-    def task(self, function: Callable[P, AsyncIterator[T]], /) -> TaskFunction[P, list[T]]: ...
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[P, AsyncIterator[C]], /
+    ) -> StreamFunction[P, list[C], C]: ...
     @overload
-    def task(self, function: Callable[P, Awaitable[R]], /) -> TaskFunction[P, R]: ...
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> CoroutineFunction[P, R]: ...
     @overload
-    def task(self, function: Callable[P, R], /) -> TaskFunction[P, R]: ...
+    def task(self, function: Callable[P, R], /) -> PlainFunction[P, R]: ...
     @overload
     def task(self, /, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
 
@@ -120,22 +135,22 @@ class App:
 
     def _declare(self, function: Callable[..., Any], options: TaskOptions) -> Any:
         values: dict[str, Any] = {"name": function.__name__, **options}
-        owned = not values.pop("keep_entries", False)
         settings = TaskSettings(**values)
-        if settings.stream is not None:
-            queue = adopted_queue(settings.stream, settings.group, owned=owned)
-        else:
-            queue = self._queue(settings.queue)
-        return self._add(function, settings, queue)
-
-    def _add(
-        self, function: Callable[..., Any], settings: TaskSettings, queue: Queue
-    ) -> TaskFunction[..., Any]:
-        made: TaskFunction[..., Any] = TaskFunction(
-            function, settings, queue, self._connections, self._producer, self._portal
-        )
-        self._registry.add(made)
+        made = self._make(function, settings, self._catalog.store_for(settings))
+        self._catalog.add(made)
         return made
+
+    def _make(
+        self, function: Callable[..., Any], settings: TaskSettings, store: QueueStore
+    ) -> TaskFunction[..., Any]:
+        prefix = store.place.keys.prefix
+        if prefix not in self._producers:
+            self._producers[prefix] = Producer(store, self.settings.limits)
+        submission = Submission(self._producers[prefix], self._sync, self._around_enqueue)
+        return make_task_function(function, settings, store, submission)
+
+    def _open_store(self, queue: Queue) -> QueueStore:
+        return QueueStore(self._connections, self.settings.namespace, queue, self.settings.limits)
 
     def queue(self, name: str, *, max_depth: int = 0, concurrency: int | None = None) -> None:
         """Set the bounds of a queue, before the first task function that uses it.
@@ -148,15 +163,7 @@ class App:
         Raises:
             DefinitionError: the queue is in use already.
         """
-        if name in self._queues:
-            raise DefinitionError(f"queue {name!r} is in use: set its bounds before its tasks")
-        bounds = QueueSettings(max_depth, concurrency)
-        self._queues[name] = own_queue(self.settings.namespace, name, bounds)
-
-    def _queue(self, name: str) -> Queue:
-        if name not in self._queues:
-            self._queues[name] = own_queue(self.settings.namespace, name)
-        return self._queues[name]
+        self._catalog.declare_queue(name, QueueSettings(max_depth, concurrency))
 
     def channel(self, name: str, kind: type[R] = Any, *, history: int = 0) -> Channel[R]:  # type: ignore[assignment]
         """Declare a channel.
@@ -172,8 +179,8 @@ class App:
         if name in self.channels:
             raise DefinitionError(f"channel {name!r} is declared twice")
         codec = EventCodec(name, kind, self.settings.limits.payload)
-        keys = ChannelKeys(self.settings.namespace, name) if history else None
-        channel = Channel(name, codec, self._connections, keys, history=history)
+        namespace = self.settings.namespace
+        channel = Channel(name, codec, self._connections, namespace, history=history)
         self.channels[name] = channel
         return channel
 
@@ -186,8 +193,7 @@ class App:
         if name in self.shared_settings:
             raise DefinitionError(f"setting {name!r} is declared twice")
         codec = EventCodec(name, kind, self.settings.limits.payload)
-        keys = ChannelKeys(self.settings.namespace, f"setting.{name}")
-        setting = Setting(name, codec, self._connections, keys, default)
+        setting = Setting(name, codec, self._connections, self.settings.namespace, default)
         self.shared_settings[name] = setting
         return setting
 
@@ -210,10 +216,14 @@ class App:
             ServerUnsupported: the server would lose tasks.
         """
         await self._connections.open()
-        for setting in self.shared_settings.values():
-            await setting.start()
-        for channel in self.channels.values():
-            await channel.start()
+        try:
+            for setting in self.shared_settings.values():
+                await setting.start()
+            for channel in self.channels.values():
+                await channel.start()
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Stop the handlers, close the connections, end the embedded server."""
@@ -222,7 +232,7 @@ class App:
         for setting in self.shared_settings.values():
             await setting.stop()
         await self._connections.close()
-        self._portal.close()
+        self._sync.close()
         with self._lock:
             embedded, self._embedded = self._embedded, None
         if embedded is not None:
@@ -257,52 +267,49 @@ class App:
         Raises:
             DefinitionError: a queue has no task function, or there is none at all.
         """
-        from castwork.tasks.worker import Worker
+        from castwork.worker.worker import Worker
 
-        self._declare_groups()
-        served = self._registry.queues()
+        catalog = self._catalog.with_functions(self._group_functions())
+        stores = catalog.stores()
         if queues is not None:
-            known = {queue.name: queue for queue in served}
+            known = {store.queue.name: store for store in stores}
             missing = [name for name in queues if name not in known]
             if missing:
                 raise DefinitionError(
                     f"no task function uses queue {missing[0]!r}; there are: {sorted(known)}"
                 )
-            served = [known[name] for name in queues]
+            stores = [known[name] for name in queues]
         return Worker(
             self._connections,
-            self._registry,
-            served,
-            self._worker_keys,
+            catalog,
+            stores,
             WorkerSettings(**options),
-            self.settings.limits,
+            self.settings,
+            around=self._around_task,
             on_start=self._start_hooks,
             on_stuck=on_stuck,
         )
 
-    def _declare_groups(self) -> None:
-        """Make each group handler a task function that adopts its channel's history."""
+    def _group_functions(self) -> list[TaskFunction[..., Any]]:
+        """Each group handler as a task function that adopts its channel's history."""
         for channel in self.channels.values():
             for group in channel.groups:
                 name = f"{channel.name}:{group.group}"
-                if any(function.name == name for function in self._registry):
+                if name in self._groups:
                     continue
-                assert channel.keys is not None
                 settings = TaskSettings(
                     name=name,
                     attempts=group.attempts,
                     timeout=group.timeout,
-                    stream=channel.keys.history,
+                    stream=channel.history_stream,
                     group=group.group,
                 )
                 queue = adopted_queue(
-                    channel.keys.history,
-                    group.group,
-                    name=name,
-                    owned=False,
-                    keeps_records=False,
+                    channel.history_stream, group.group, name=name, owned=False, keeps_records=False
                 )
-                self._add(channel.group_runner(group), settings, queue)
+                runner = channel.group_runner(group)
+                self._groups[name] = self._make(runner, settings, self._open_store(queue))
+        return list(self._groups.values())
 
     # -- finding ------------------------------------------------------------------------
 
@@ -331,9 +338,9 @@ class App:
         return self._connections
 
     @property
-    def tasks(self) -> Registry:
+    def tasks(self) -> Catalog:
         """The task functions, by name."""
-        return self._registry
+        return self._catalog
 
     def get_task(self, task_id: str) -> Task[Any]:
         """The handle on a task, by its id alone.
@@ -341,26 +348,15 @@ class App:
         Raises:
             TaskNotFound: the id names no queue of this app.
         """
-        # The unique part may hold dashes of its own, if another program made the id.
-        fitting = [name for name in self._queues if task_id.startswith(f"{name}-")]
-        if fitting:
-            name = max(fitting, key=len)
-            return Task(task_id, self._queues[name], self._connections, decode_any)
-        for function in self._registry.adopting_for(task_id):
-            return Task(task_id, function.queue, self._connections, decode_any)
-        raise TaskNotFound(f"no task {task_id}: its id names no queue of this app")
+        return self._catalog.find_task(task_id)
+
+    def served(self) -> list[QueueStore]:
+        """The queues that a worker would serve, group subscriptions included."""
+        return self._catalog.with_functions(self._group_functions()).stores()
 
     async def queues(self) -> list[QueueInfo]:
         """What waits and runs in each queue."""
-        infos = []
-        for queue in self._registry.queues():
-            if queue.keeps_records:
-                lanes = [(lane.name, lane.stream, lane.group) for lane in queue.lanes]
-                bound = queue.settings.max_depth
-                infos.append(
-                    await self._inspector.queue(queue.name, queue.keys, lanes, max_depth=bound)
-                )
-        return infos
+        return await self._inspector.queues(self._catalog.stores())
 
     async def workers(self) -> list[dict[str, Any]]:
         """The live workers and what they run."""
@@ -368,5 +364,4 @@ class App:
 
     def dead_letters(self) -> list[DeadLetters]:
         """The dead letters of each queue, group subscriptions included."""
-        self._declare_groups()
-        return [DeadLetters(self._connections, queue) for queue in self._registry.queues()]
+        return [DeadLetters(store) for store in self.served()]

@@ -39,9 +39,9 @@ def start() -> Iterator[Callable[..., Running]]:
         one.clean_up()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def backend() -> Iterator[Up]:
-    """A backend that the tests of a module share."""
+    """A backend that the tests of the group "up" share."""
     up = Up()
     try:
         yield up.wait_ready()

@@ -8,26 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
-
-T = TypeVar("T")
+from tests.eventually import wait_until
 
 HERE = Path(__file__).parent
-
-
-def wait_until(probe: Callable[[], T], what: str, *, within: float = 25.0) -> T:
-    """Call `probe` until its value is true, and return that."""
-    deadline = time.monotonic() + within
-    while not (value := probe()):
-        assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        time.sleep(0.02)
-    return value
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -111,7 +99,7 @@ class Running:
         for child in psutil.Process(self.process.pid).children():
             try:
                 # A worker replaces itself by a process without the command line's libraries.
-                if {role, f"castwork.cli.{role}_process"} & set(child.cmdline()[:4]):
+                if {role, f"castwork.cli.supervise.{role}_process"} & set(child.cmdline()[:4]):
                     found.append(child.pid)
             except psutil.Error:
                 continue

@@ -11,7 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.cli.processes import HERE, Running, Up, environment, wait_until
+import pytest
+import redis
+from tests.cli.processes import HERE, Running, Up, castwork, environment
+from tests.eventually import wait_until
+
+from castwork.embedded import EmbeddedServer
+from castwork.model.queue import Queue
+from castwork.store.keys import QueueKeys
+
+pytestmark = pytest.mark.xdist_group("up")  # one backend
 
 
 def parsed(backend: Up, *arguments: str) -> Any:
@@ -38,6 +47,19 @@ def test_enqueue_with_a_key_makes_one_task(backend: Up) -> None:
     once = backend.run("enqueue", "add", "a=1", "--key", "order-7").stdout
     assert once
     assert backend.run("enqueue", "add", "a=1", "--key", "order-7").stdout == once
+
+
+def test_enqueue_later_makes_a_scheduled_task(backend: Up) -> None:
+    told = parsed(backend, "enqueue", "add", "a=1", "--delay", "60")
+    assert told["status"] == "scheduled"
+    assert parsed(backend, "tasks", "show", told["task_id"])["status"] == "scheduled"
+    assert parsed(backend, "tasks", "cancel", told["task_id"])["status"] == "cancelled"
+
+
+def test_enqueue_suggests_a_name_that_is_close(backend: Up) -> None:
+    found = backend.run("enqueue", "gret", "name=x")
+    assert found.returncode == 2
+    assert "did you mean 'greet'?" in found.stderr
 
 
 def test_enqueue_refuses_what_does_not_fit(backend: Up) -> None:
@@ -174,6 +196,24 @@ def test_dead_letters_are_purged(backend: Up, tmp_path: Path) -> None:
     assert parsed(backend, "dead", "list") == []
     assert backend.run("dead", "list").stdout == "no dead letters\n"
     assert backend.run("dead", "purge").returncode == 2
+
+
+def test_an_id_in_two_queues_is_refused_until_the_queue_is_named(
+    own_server: EmbeddedServer,
+) -> None:
+    env = environment(CASTWORK_APP="sample_app", CASTWORK_URL=own_server.url)
+    with redis.Redis.from_url(own_server.url) as client:
+        for name in ("slow", "broken"):
+            letter = {"id": f"{name}-1", "lane": "normal", "attempts": 1, "errors": "[]"}
+            client.xadd(QueueKeys.of("cw", Queue(name)).dead, letter, id="5-5")  # type: ignore[arg-type]
+    for verb in ("show", "replay", "purge"):
+        found = castwork("dead", verb, "5-5", env=env)
+        assert found.returncode == 1, found
+        assert "several queues have the id 5-5: name the queue (broken, slow)" in found.stderr
+    assert castwork("dead", "purge", "5-5", "--queue", "slow", env=env).returncode == 0
+    shown = castwork("dead", "show", "5-5", env=env)
+    assert json.loads(shown.stdout)["queue"] == "broken"
+    assert castwork("dead", "list", "--queue", "nosuch", env=env).returncode == 2
 
 
 def test_an_event_is_published_and_heard(backend: Up, start: Callable[..., Running]) -> None:

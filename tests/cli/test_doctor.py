@@ -9,6 +9,8 @@ import redis
 from tests.cli.processes import castwork, environment
 
 from castwork.embedded import EmbeddedServer
+from castwork.model.queue import GROUP, Queue
+from castwork.store.keys import QueueKeys
 
 
 def examine(url: str, code: int) -> dict[str, dict[str, Any]]:
@@ -46,6 +48,22 @@ def test_a_backend_without_workers_is_warned_of(own_server: EmbeddedServer) -> N
     assert checks["workers"]["level"] == "warn"
     assert "no live worker serves it" in checks["default"]["message"]
     assert "no group 'workers'" in checks["default"]["message"]
+
+
+def test_what_is_left_in_a_queue_is_told(own_server: EmbeddedServer) -> None:
+    keys = QueueKeys.of("cw", Queue("slow"))
+    with redis.Redis.from_url(own_server.url) as client:
+        client.xadd(keys.dead, {"id": "slow-1"})
+        for lane in keys.lanes:
+            client.xgroup_create(lane, GROUP, "0", mkstream=True)
+        client.xadd(keys.lanes[0], {"call": "nap x {}"}, id="1-1")
+        client.xreadgroup(GROUP, "gone", {keys.lanes[0]: ">"})
+        client.xclaim(keys.lanes[0], GROUP, "gone", 0, ["1-1"], idle=70_000)
+    found = examine(own_server.url, code=0)["slow"]["message"]
+    assert "1 running, 1 consumers" in found
+    assert "1 tasks without a sign of life for a minute" in found
+    assert "1 dead letters" in found
+    assert "no group" not in found
 
 
 def test_a_server_that_hides_facts_is_said_to(own_server: EmbeddedServer) -> None:

@@ -11,15 +11,16 @@ from types import ModuleType
 import pytest
 
 from castwork import App
-from castwork.cli import child as child_module
-from castwork.cli.banner import Banner, find_hints
-from castwork.cli.child import Child, describe_end
-from castwork.cli.enqueue import read_arguments
-from castwork.cli.failure import Failure, describe
-from castwork.cli.gateway import _is_asgi
-from castwork.cli.relay import relay_lines
-from castwork.cli.restarts import SLOW, TOLERATED, WINDOW, Restarts
+from castwork.cli.commands.enqueue import read_arguments
+from castwork.cli.commands.gateway import _is_asgi
+from castwork.cli.failure import Failure, one_line
+from castwork.cli.supervise import child as child_module
+from castwork.cli.supervise.banner import Banner, find_hints
+from castwork.cli.supervise.child import Child, how_it_ended
+from castwork.cli.supervise.relay import relay_lines
+from castwork.cli.supervise.restarts import SLOW, TOLERATED, WINDOW, Restarts
 from castwork.model.signature import Signature
+from castwork.tasks.calls import check_arguments
 
 
 def test_waits_grow_up_to_those_of_a_crash_loop() -> None:
@@ -43,9 +44,9 @@ def test_old_deaths_are_forgotten() -> None:
 
 
 def test_ends_are_told_apart() -> None:
-    assert "SIGKILL" in describe_end(-9)
-    assert "stuck" in describe_end(70)
-    assert "exit code 3" in describe_end(3)
+    assert "SIGKILL" in how_it_ended(-9)
+    assert "stuck" in how_it_ended(70)
+    assert "exit code 3" in how_it_ended(3)
 
 
 async def test_a_crash_loop_is_said_and_slowed_down(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,15 +97,16 @@ async def test_output_is_passed_on_line_by_line() -> None:
 
 
 def test_an_error_that_quotes_a_log_is_one_line() -> None:
-    assert describe(Failure("it ended\nlog 1\nwhy\n")) == "it ended (why)"
-    assert describe(Failure("")) == "Failure"
+    assert one_line(Failure("it ended\nlog 1\nwhy\n")) == "it ended (why)"
+    assert one_line(Failure("")) == "Failure"
 
 
 def test_words_become_arguments_of_the_right_types() -> None:
     def task(text: str, count: int, exact: bool = False, tags: list[str] | None = None) -> None: ...
 
     words = ["text=5", "count=5", "exact=true", 'tags=["a", "b"]']
-    raw = read_arguments(Signature(task), words)
+    signature = Signature(task)
+    raw = check_arguments(signature, read_arguments(signature.parameters, words))
     assert raw == b'{"text":"5","count":5,"exact":true,"tags":["a","b"]}'
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from tests.cli.processes import HERE, Running, castwork, environment, wait_until
+from tests.cli.processes import HERE, Running, castwork, environment
+from tests.eventually import wait_until
 
 from castwork.embedded import EmbeddedServer
 

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from tests.cli.processes import Up, castwork, is_alive, wait_until
+import pytest
+from tests.cli.processes import Up, castwork, is_alive
+from tests.eventually import wait_until
 
 from castwork.embedded import EmbeddedServer
 
@@ -53,6 +55,7 @@ def new_workers(up: Up, old: list[int], count: int) -> list[int]:
     return wait_until(look, "the worker is started again")
 
 
+@pytest.mark.xdist_group("up")
 def test_everything_runs_and_the_start_up_says_where(backend: Up) -> None:
     assert get(f"{backend.url}/readyz") == 200
     workers = backend.children("worker")
@@ -66,6 +69,7 @@ def test_everything_runs_and_the_start_up_says_where(backend: Up) -> None:
     assert answer["result"] == 5
 
 
+@pytest.mark.xdist_group("up")
 def test_children_are_out_of_reach_of_ctrl_c(backend: Up) -> None:
     own = os.getsid(backend.process.pid)
     children = backend.children("worker") + backend.children("gateway")

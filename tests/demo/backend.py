@@ -7,16 +7,19 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
+from tests.eventually import wait_until
 
 # Seconds: what a killed worker held comes back after about that. Loading the model holds the
 # GIL, on a busy machine for two seconds; a lease must outlast that.
 LEASE = 5.0
+
+#: Seconds until a test that waits has failed: a real model, on a machine that may be busy.
+PATIENCE = 60.0
 
 # A process of these tests ends when its parent has ended, however that came about.
 LIFELINE = """
@@ -46,15 +49,6 @@ uvicorn.run(api, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning",
 """
 
 
-def eventually(predicate: Callable[[], Any], message: str, seconds: float = 60.0) -> Any:
-    """Polls until the predicate gives something true, and returns that."""
-    deadline = time.monotonic() + seconds
-    while not (found := predicate()):
-        assert time.monotonic() < deadline, message
-        time.sleep(0.05)
-    return found
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -79,13 +73,15 @@ class Backend:
     def start_gateway(self) -> None:
         """Starts the gateway, always on the same port, and waits until it answers."""
         self.gateway = self._start(GATEWAY, self._port)
-        eventually(self._answers, "the gateway did not start")
+        wait_until(self._answers, "the gateway did not start", within=PATIENCE)
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Starts a worker process, and waits until it serves."""
         worker = self._start(WORKER)
         self.workers.append(worker)
-        eventually(lambda: worker.pid in self.worker_pids(), "the worker did not start")
+        wait_until(
+            lambda: worker.pid in self.worker_pids(), "the worker did not start", within=PATIENCE
+        )
         return worker
 
     def worker_pids(self) -> set[int]:
@@ -124,7 +120,9 @@ class Backend:
 
     def kill_worker_of(self, task_id: str) -> None:
         """Ends the worker that runs a task, by SIGKILL, and starts another."""
-        name = eventually(lambda: self.status(task_id).get("worker"), "no worker took the task")
+        name = wait_until(
+            lambda: self.status(task_id).get("worker"), "no worker took the task", within=PATIENCE
+        )
         workers = self.http.get("/workers").json()
         pid = next(worker["pid"] for worker in workers if worker["id"] == name)
         victim = next(worker for worker in self.workers if worker.pid == pid)
@@ -141,7 +139,7 @@ class Backend:
             status = self.status(task_id)
             return status if status["status"] in final else None
 
-        found: dict[str, Any] = eventually(ended, f"{task_id} did not end")
+        found: dict[str, Any] = wait_until(ended, f"{task_id} did not end", within=PATIENCE)
         return found
 
     def settle(self) -> None:
@@ -151,7 +149,7 @@ class Backend:
             reply = self.sampling()
             return len(reply["applied"]) == 3 and not reply["lagging"]
 
-        eventually(settled, "a process that was killed still counts")
+        wait_until(settled, "a process that was killed still counts", within=PATIENCE)
 
     def sampling(self, **values: float) -> dict[str, Any]:
         reply = self.http.put("/api/settings", json=values)

@@ -9,11 +9,15 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.demo.backend import Backend, eventually
+from tests.demo.backend import PATIENCE, Backend
 from tests.demo.test_documents import make_pdf
+from tests.eventually import wait_until
 from websockets.sync.client import ClientConnection, connect
 
-pytestmark = pytest.mark.timeout(180)  # a real model, on a machine that may be busy
+pytestmark = [
+    pytest.mark.timeout(180),  # a real model, on a machine that may be busy
+    pytest.mark.xdist_group("demo"),  # one backend
+]
 
 TEXT = (
     "The lighthouse stands on a rock in the sea. It was built in 1811 from grey granite. "
@@ -28,7 +32,7 @@ def socket(backend: Backend) -> Iterator[ClientConnection]:
         for channel in ("documents", "billing", "monitor"):
             socket.send(json.dumps({"subscribe": channel}))
         # Events count from the subscription on: one that comes back shows that it is there.
-        eventually(lambda: echoes(backend, socket), "the socket heard nothing")
+        wait_until(lambda: echoes(backend, socket), "the socket heard nothing", within=PATIENCE)
         yield socket
 
 
@@ -182,7 +186,9 @@ def test_a_document_is_received_processed_and_billed_once(
     ]
     assert (ours[1]["pages"], ours[1]["words"], ours[1]["task_id"]) == (1, words, task_id)
     charge = {"document_id": document_id, "filename": "light.txt", "cents": 2}
-    assert eventually(lambda: billed(backend, document_id), "not billed") == [charge]
+    assert wait_until(lambda: billed(backend, document_id), "not billed", within=PATIENCE) == [
+        charge
+    ]
 
 
 def test_a_pdf_is_read_page_by_page(backend: Backend) -> None:
@@ -204,7 +210,7 @@ def test_a_damaged_pdf_fails_once_tells_so_and_is_not_billed(
     assert "damaged" in events[-1]["event"]["error"]
     # Billing takes the events in order: when the next document is billed, this one was passed.
     after = backend.upload("fine.txt", b"A short and harmless text.").json()["document_id"]
-    eventually(lambda: billed(backend, after), "the next document was not billed")
+    wait_until(lambda: billed(backend, after), "the next document was not billed", within=PATIENCE)
     assert billed(backend, document_id) == []
 
 
@@ -233,7 +239,9 @@ def test_a_document_that_is_announced_twice_is_billed_once(backend: Backend) -> 
     for document_id in ("twice", "twice", "last"):
         reply = backend.http.post("/channels/documents", json=event | {"document_id": document_id})
         assert reply.is_success, reply.text
-    eventually(lambda: billed(backend, "last") and billed(backend, "twice"), "not billed")
+    wait_until(
+        lambda: billed(backend, "last") and billed(backend, "twice"), "not billed", within=PATIENCE
+    )
     assert billed(backend, "twice") == [{"document_id": "twice", "filename": "a.txt", "cents": 6}]
 
 
@@ -254,10 +262,10 @@ def test_every_process_counts_and_one_reports_the_depth(
 def test_the_ledger_outlives_the_gateway(backend: Backend) -> None:
     reply = backend.upload("kept.txt", b"A text that is billed before the gateway ends.")
     document_id = reply.json()["document_id"]
-    eventually(lambda: billed(backend, document_id), "not billed")
+    wait_until(lambda: billed(backend, document_id), "not billed", within=PATIENCE)
     before = backend.http.get("/api/billing").json()
     backend.gateway.kill()
     backend.gateway.wait()
     backend.start_gateway()
-    eventually(lambda: billed(backend, document_id), "the charge is lost")
+    wait_until(lambda: billed(backend, document_id), "the charge is lost", within=PATIENCE)
     assert backend.http.get("/api/billing").json() == before

@@ -21,6 +21,8 @@ QUESTION = "What is the capital of France?"
 LONG = "Write a long story about a dragon."
 TIMEOUT = 60  # seconds; generous, it only ends a test that hangs
 
+pytestmark = pytest.mark.xdist_group("model")  # which is loaded once
+
 
 def model_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("small-m")]

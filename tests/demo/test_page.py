@@ -10,7 +10,10 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from tests.demo.backend import Backend
 
-pytestmark = pytest.mark.timeout(180)  # a real model, on a machine that may be busy
+pytestmark = [
+    pytest.mark.timeout(180),  # a real model, on a machine that may be busy
+    pytest.mark.xdist_group("demo"),  # one backend
+]
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from importlib import resources
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -13,23 +13,30 @@ import typer
 from tests.docs.pages import DOCS, codes, prose, rows, sections
 
 from castwork import App, Backoff
-from castwork.cli.commands import cli
+from castwork.cli.program import cli
 from castwork.gateway import create_gateway
 from castwork.gateway.errors import _TABLE
+from castwork.gateway.messages import VERBS
 from castwork.gateway.metrics import Snapshot, write_metrics
-from castwork.gateway.websocket import _VERBS
-from castwork.inspect.inspector import QueueInfo
-from castwork.model import errors, settings
-from castwork.model.entry import Meta
-from castwork.model.record import Record
-from castwork.redis.keys import ChannelKeys, QueueKeys, WorkerKeys
+from castwork.model import call_options, errors, queue, settings, task_options, worker_options
+from castwork.store.look import QueueInfo
 
 REFERENCE = DOCS / "reference"
-SETTINGS: dict[str, Any] = {
-    name: kind
-    for name, kind in {**vars(settings), "Backoff": Backoff}.items()
-    if inspect.isclass(kind) and issubclass(kind, msgspec.Struct)
-}
+
+
+def _settings(*modules: ModuleType) -> dict[str, Any]:
+    """The settings structs of some modules, by name."""
+    return {
+        name: kind
+        for module in modules
+        for name, kind in vars(module).items()
+        if inspect.isclass(kind)
+        and issubclass(kind, msgspec.Struct)
+        and name.endswith(("Settings", "Limits", "Backoff"))
+    }
+
+
+SETTINGS = _settings(settings, queue, task_options, call_options, worker_options)
 
 
 def test_every_settings_class_has_its_section() -> None:
@@ -80,7 +87,7 @@ def test_every_route_is_documented() -> None:
 
 def test_every_verb_of_the_socket_is_documented() -> None:
     sent = [codes(row[0])[0] for row in rows(sections(REFERENCE / "http.md")["Socket"])]
-    assert [re.findall(r"\w+", one)[0] for one in sent] == list(_VERBS)
+    assert [re.findall(r"\w+", one)[0] for one in sent] == list(VERBS)
 
 
 def test_every_error_over_http_is_documented() -> None:
@@ -113,33 +120,6 @@ def _commands(command: Any, path: tuple[str, ...]) -> list[tuple[str, list[str]]
         if parameter.param_type_name == "option" and not getattr(parameter, "hidden", False)
     ]
     return [(" ".join(path), sorted(option for option in options if option != "--help"))]
-
-
-def test_every_key_is_documented() -> None:
-    text = prose(REFERENCE / "wire-format.md")
-    queue, channel = QueueKeys.of_queue("cw", "QUEUE"), ChannelKeys("cw", "CHANNEL")
-    lanes = list(queue.lanes.values())
-    names = [lanes[0], queue.scheduled, queue.parked, queue.dead, queue.control]
-    names += [queue.record("ID"), queue.output("ID"), queue.key("TASK:KEY")]
-    names += vars(channel).values()
-    names += vars(WorkerKeys("cw")).values()
-    assert [name for name in names if f"`{name}`" not in text] == []
-    assert [lane for lane in lanes[1:] if f"`:{lane.rpartition(':')[2]}`" not in text] == []
-    assert QueueKeys.of_stream("STREAM", "GROUP").prefix in text
-
-
-def test_every_script_is_documented() -> None:
-    files = (resources.files("castwork.redis") / "lua").iterdir()
-    names = {file.name.removesuffix(".lua") for file in files if file.name.endswith(".lua")}
-    assert names <= set(codes(sections(REFERENCE / "wire-format.md")["Scripts"]))
-
-
-def test_entry_and_record_are_documented() -> None:
-    page = sections(REFERENCE / "wire-format.md")
-    meta = [codes(row[0])[0] for row in rows(page["The entry of a task"])][4:]
-    assert meta == [field.name for field in msgspec.structs.fields(Meta)]
-    record = [name for row in rows(page["The record"]) for name in codes(row[0])]
-    assert record == [field.name for field in msgspec.structs.fields(Record)]
 
 
 def test_every_metric_is_documented() -> None:

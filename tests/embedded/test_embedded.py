@@ -8,13 +8,13 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import redis
+from tests.eventually import wait_until
 
 from castwork.embedded import EmbeddedServer, binary, find_binary, process
 from castwork.model.errors import ServerUnavailable
@@ -29,15 +29,8 @@ def private_root(
     root = Path(tempfile.mkdtemp(prefix="cwtest-", dir="/tmp"))
     monkeypatch.setattr(tempfile, "tempdir", str(root))
     yield root
-    eventually(lambda: not list(root.iterdir()), "a private folder was left behind")
+    wait_until(lambda: not list(root.iterdir()), "a private folder was left behind")
     root.rmdir()
-
-
-def eventually(predicate: Callable[[], bool], message: str, seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not predicate():
-        assert time.monotonic() < deadline, message
-        time.sleep(0.02)
 
 
 def is_alive(pid: int) -> bool:
@@ -139,7 +132,7 @@ def test_start_is_idempotent_and_can_follow_a_stop() -> None:
 def test_notices_that_the_server_died_and_starts_another(private_root: Path) -> None:
     with EmbeddedServer() as server:
         os.kill(server.pid, signal.SIGKILL)
-        eventually(lambda: not server.is_running, "the death of the server went unnoticed")
+        wait_until(lambda: not server.is_running, "the death of the server went unnoticed")
         assert not list(private_root.iterdir())
         assert client(server.start()).ping() is True
 
@@ -169,8 +162,8 @@ def test_ends_when_its_parent_is_killed(private_root: Path, body: str) -> None:
         assert client(parent.url).ping() is True
         assert list(private_root.iterdir())
         parent.kill()
-        eventually(lambda: not is_alive(parent.server_pid), "the server outlived its parent")
-        eventually(lambda: not list(private_root.iterdir()), "its folder outlived the parent")
+        wait_until(lambda: not is_alive(parent.server_pid), "the server outlived its parent")
+        wait_until(lambda: not list(private_root.iterdir()), "its folder outlived the parent")
         if body:
             assert is_alive(parent.extra)  # a child of the parent that has no part in this
     finally:
@@ -205,7 +198,7 @@ def test_a_forked_child_does_not_stop_it(private_root: Path, ending: str) -> Non
         assert client(parent.url).ping() is True
     finally:
         parent.kill()
-    eventually(lambda: not is_alive(parent.server_pid), "the server outlived its parent")
+    wait_until(lambda: not is_alive(parent.server_pid), "the server outlived its parent")
 
 
 def test_a_server_that_ignores_sigterm_is_killed(
@@ -282,7 +275,7 @@ def test_data_stays_locked_while_the_server_of_a_killed_parent_lives(
     finally:
         with suppress(ProcessLookupError):
             os.kill(parent.server_pid, signal.SIGCONT)
-    eventually(lambda: not is_alive(parent.server_pid), "the server outlived its parent")
+    wait_until(lambda: not is_alive(parent.server_pid), "the server outlived its parent")
 
 
 # --- starts that fail -------------------------------------------------------------------------

@@ -1,11 +1,7 @@
-"""Servers, processes and proxies for the fault tests."""
+"""Processes of the sample app, and what looks at their work."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,48 +10,10 @@ import pytest
 import redis
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
-from tests.faults.proxy import Proxy
 from tests.faults.sample_app import Notes, build
 
 from castwork import App, TaskFunction
-from castwork.redis.keys import QueueKeys
-
-
-@pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    """A Redis server from PATH, where the other tests use the bundled Valkey."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("no redis-server on PATH")
-    with tempfile.TemporaryDirectory() as folder:
-        socket = Path(folder) / "socket"
-        options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", folder]
-        server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-        try:
-            url = f"unix://{socket}"
-            _wait_for_server(url)
-            yield url
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def _wait_for_server(url: str) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            with redis.Redis.from_url(url) as client:
-                client.ping()
-                return
-        except redis.ConnectionError:
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.02)
-
-
-@pytest.fixture(params=["valkey", "redis"])
-def any_url(request: pytest.FixtureRequest) -> str:
-    """Both servers in turn, for what differs between them."""
-    return str(request.getfixturevalue("server_url" if request.param == "valkey" else "redis_url"))
+from castwork.model.queue import Queue
 
 
 @pytest.fixture
@@ -91,11 +49,4 @@ def notes(server_url: str, namespace: str) -> Iterator[Notes]:
 @pytest.fixture
 def ledger(plain: redis.Redis, namespace: str) -> Ledger:
     """The queue of the sample app's own tasks."""
-    return Ledger(plain, QueueKeys.of_queue(namespace, "work"))
-
-
-@pytest.fixture
-async def proxy(server_url: str) -> AsyncIterator[Proxy]:
-    """A proxy to the shared server."""
-    async with Proxy(server_url).running() as made:
-        yield made
+    return Ledger(plain, namespace, Queue("work"))

@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import redis
-from tests.faults.eventually import eventually
+from tests.eventually import eventually
 
 _PROGRAM = Path(__file__).with_name("sample_app.py")
 
@@ -126,7 +125,3 @@ class Crew:
         for process in self.processes:
             process.end()
         self._client.close()
-
-
-def seconds_since(start: float) -> float:
-    return time.monotonic() - start

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import redis
-from tests.faults.eventually import eventually
+from tests.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew, Process
-from tests.faults.proxy import Proxy
 from tests.faults.sample_app import Notes, build
+from tests.proxy import Proxy
 
 from castwork import App
-from castwork.redis.keys import ChannelKeys, QueueKeys
+from castwork.model.queue import Queue, adopted_queue
+from castwork.store.keys import ChannelKeys
 
 #: The queue of the group's handlers.
 BILLING = ["sales:billing"]
+
+
+def billing_queue(history: str) -> Queue:
+    return adopted_queue(history, "billing", name="sales:billing", owned=False)
 
 
 def heard(notes: Notes, process: Process, channel: str = "news") -> list[object]:
@@ -122,7 +127,7 @@ async def test_history_that_was_deleted_is_told(
     process = await crew.one([])
     await sample.channels["news"].publish(0)
     await hears(notes, process, [0])
-    plain.delete(ChannelKeys(namespace, "news").history)
+    plain.delete(ChannelKeys.of(namespace, "news").history)
     await sample.channels["news"].publish(1)
     await eventually(lambda: heard(notes, process)[-1:] == [1])
     assert heard(notes, process) == [0, "resync", 1]
@@ -156,7 +161,7 @@ async def test_plain_channel_tells_of_a_reconnect(
 async def test_group_handles_each_event_though_a_process_is_killed(
     crew: Crew, sample: App, notes: Notes, plain: redis.Redis, namespace: str
 ) -> None:
-    history = ChannelKeys(namespace, "sales").history
+    history = ChannelKeys.of(namespace, "sales").history
     processes = [crew.start(BILLING, concurrency=3) for _ in range(3)]
     await crew.started(*processes)
     for number in range(200):
@@ -172,7 +177,7 @@ async def test_group_handles_each_event_though_a_process_is_killed(
     assert sum(counts.values()) - 200 <= 3
     assert max(counts.values()) <= 2
     assert plain.xlen(history) == 200
-    ledger = Ledger(plain, QueueKeys.of_stream(history, "billing"), group="billing")
+    ledger = Ledger(plain, namespace, billing_queue(history))
     ledger.assert_nothing_waits()
     assert ledger.dead() == []
 
@@ -180,11 +185,11 @@ async def test_group_handles_each_event_though_a_process_is_killed(
 async def test_event_that_a_group_cannot_handle_is_retried_and_buried(
     crew: Crew, sample: App, notes: Notes, plain: redis.Redis, namespace: str
 ) -> None:
-    history = ChannelKeys(namespace, "sales").history
+    history = ChannelKeys.of(namespace, "sales").history
     await crew.one(BILLING)
     for event in (1, -1, 2):
         await sample.channels["sales"].publish(event)
-    ledger = Ledger(plain, QueueKeys.of_stream(history, "billing"), group="billing")
+    ledger = Ledger(plain, namespace, billing_queue(history))
     [letter] = await eventually(ledger.dead, within=20)
     assert letter[b"attempts"] == b"3"
     assert b"this one cannot be billed" in letter[b"errors"]

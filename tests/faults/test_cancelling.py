@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from tests.faults.eventually import eventually
+from tests.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes
@@ -74,16 +74,16 @@ async def test_finished_task_keeps_its_outcome(crew: Crew, tasks: Tasks, ledger:
     ledger.assert_conserved([task.id], succeeded=1)
 
 
-async def test_claimed_task_that_waits_for_its_turn_is_cancelled(
-    crew: Crew, plain: redis.Redis, tasks: Tasks, ledger: Ledger, notes: Notes
+async def test_tasks_beyond_the_slots_of_a_worker_go_back_and_are_cancelled_there(
+    crew: Crew, plain: redis.Redis, tasks: Tasks, ledger: Ledger, notes: Notes, sample: App
 ) -> None:
     await crew.one(concurrency=1, block=5.0)
-    ids = add_to_every_lane(plain, ledger, 1.0)
-    await eventually(lambda: ledger.pending() == 3)
+    ids = add_to_every_lane(plain, ledger, 3.0)
     [started] = await eventually(notes.runs)
-    waiting = [task_id for task_id in ids if task_id != started]
-    for task_id in waiting:
-        plain.publish(ledger.keys.control, task_id)
+    await eventually(lambda: ledger.pending() == 1, what="what has no slot goes back")
+    for task_id in ids:
+        if task_id != started:
+            assert await sample.get_task(task_id).cancel()
     await eventually(lambda: ledger.states(ids) == {"succeeded": 1, "cancelled": 2})
     ledger.assert_conserved(ids, succeeded=1, cancelled=2)
     assert notes.runs() == {started: 1}
@@ -94,11 +94,12 @@ async def test_cancelled_in_any_moment_every_task_ends_once(
 ) -> None:
     await crew.one(concurrency=10, heartbeat=0.2)
     count = tasks("count")
+    dice = random.Random(20)
 
     async def race(number: int) -> tuple[Task[Any], bool]:
-        await asyncio.sleep(random.uniform(0, 1.5))
-        task = await count.enqueue(number, random.uniform(0, 0.02))
-        await asyncio.sleep(random.choice([0, random.uniform(0, 0.03)]))
+        await asyncio.sleep(dice.uniform(0, 1.5))
+        task = await count.enqueue(number, dice.uniform(0, 0.02))
+        await asyncio.sleep(dice.choice([0, dice.uniform(0, 0.03)]))
         return task, await task.cancel(timeout=15)
 
     raced = await asyncio.gather(*(race(number) for number in range(200)))

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import redis
-from tests.faults.eventually import eventually
+from tests.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes
 
 from castwork import App, TaskFunction, TaskState
 from castwork.model.errors import QueueFull, TaskDead, TaskExpired, TaskFailed
-from castwork.redis.keys import QueueKeys
+from castwork.model.queue import Queue
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
 
@@ -88,8 +88,8 @@ async def test_task_waits_for_its_retry_in_the_schedule(
     assert status.error.message == "come back in a while"
     worker.kill()  # who parked it need not live
     await crew.one()
-    due = ledger.client.zscore(ledger.keys.scheduled, task.id)
-    ledger.client.zadd(ledger.keys.scheduled, {task.id: due - 200_000})
+    due = ledger.client.zscore(ledger.keys.due, task.id)
+    ledger.client.zadd(ledger.keys.due, {task.id: due - 200_000})
     await eventually(lambda: (ledger.record(task.id) or {}).get("attempts") == 2)
 
 
@@ -158,7 +158,7 @@ async def test_full_queue_refuses_and_accepts_again(
         await bounded.enqueue(5)
     await crew.one(["bounded"])
     assert [await task.result(timeout=10) for task in made] == [0, 1, 2, 3, 4]
-    ledger = Ledger(plain, QueueKeys.of_queue(namespace, "bounded"))
+    ledger = Ledger(plain, namespace, Queue("bounded"))
     await eventually(ledger.is_empty)
     assert await (await bounded.enqueue(6)).result(timeout=10) == 6
     ledger.assert_conserved([task.id for task in made], succeeded=5)

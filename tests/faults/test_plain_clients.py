@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import redis
-from tests.faults.eventually import eventually
+from tests.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes
 
 from castwork import App, TaskFunction
 from castwork.model.errors import TaskDead
-from castwork.redis.keys import QueueKeys
+from castwork.model.queue import adopted_queue
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
 
@@ -27,8 +27,8 @@ def foreign(namespace: str) -> str:
 
 
 @pytest.fixture
-def adopted(plain: redis.Redis, foreign: str) -> Ledger:
-    return Ledger(plain, QueueKeys.of_stream(foreign, "workers"), adopted=foreign)
+def adopted(plain: redis.Redis, namespace: str, foreign: str) -> Ledger:
+    return Ledger(plain, namespace, adopted_queue(foreign, "workers"))
 
 
 async def test_plain_publish_is_heard_by_every_process(
@@ -108,7 +108,7 @@ async def test_plain_entries_are_retried_and_buried(
     failing = _add(plain, foreign, prompt="fail", failures="9")
     misfit = _add(plain, foreign, prompt="x", number="many")
     empty = _add(plain, foreign, user="nobody")
-    garbage = plain.xadd(foreign, {"prompt": b"\xff\xfe"}).decode()
+    garbage = f"{foreign}:workers:" + plain.xadd(foreign, {"prompt": b"\xff\xfe"}).decode()
     ids = [flaky, failing, misfit, empty, garbage]
     assert (await tasks("adopt").task(flaky).result(timeout=10))["prompt"] == "flaky"
     with pytest.raises(TaskDead, match="failure 3"):
@@ -131,7 +131,8 @@ async def test_dead_plain_entry_is_replayed(
     [dead] = [d for d in sample.dead_letters() if d.queue == foreign]
     letter = await dead.get(entry)
     assert (letter.task, letter.attempts) == ("adopt", 3)
-    assert json.loads(letter.fields["args"]) == {"prompt": "p", "failures": "4"}
+    name, _, args = letter.fields["call"].split(" ", 2)
+    assert (name, json.loads(args)) == ("adopt", {"prompt": "p", "failures": "4"})
     assert await dead.replay(entry) == entry
     assert (await tasks("adopt").task(entry).result(timeout=10))["prompt"] == "p"
     await eventually(adopted.is_empty)
@@ -144,7 +145,7 @@ async def test_kept_entries_stay_for_another_group(
 ) -> None:
     stream = f"{namespace}:shared"
     plain.xgroup_create(stream, "theirs", "0", mkstream=True)
-    entries = [_add(plain, stream, prompt=f"p{n}") for n in range(20)]
+    entries = [_add(plain, stream, "readers", prompt=f"p{n}") for n in range(20)]
     workers = [crew.start([stream]) for _ in range(2)]
     await crew.started(*workers)
     share = tasks("share")
@@ -154,16 +155,16 @@ async def test_kept_entries_stay_for_another_group(
     assert plain.xlen(stream) == 20
     await eventually(lambda: plain.xpending(stream, "readers")["pending"] == 0)
     [[_, theirs]] = plain.xreadgroup("theirs", "them", {stream: ">"})
-    assert [entry.decode() for entry, _ in theirs] == entries
+    assert [f"{stream}:readers:{entry.decode()}" for entry, _ in theirs] == entries
 
 
 async def test_dead_kept_entry_is_replayed_under_its_own_id(
     crew: Crew, plain: redis.Redis, tasks: Tasks, namespace: str, sample: App, notes: Notes
 ) -> None:
     stream = f"{namespace}:shared"
-    entry = _add(plain, stream, prompt="once")
+    entry = _add(plain, stream, "readers", prompt="once")
     await crew.one([stream])
-    ledger = Ledger(plain, QueueKeys.of_stream(stream, "readers"), group="readers")
+    ledger = Ledger(plain, namespace, adopted_queue(stream, "readers", owned=False))
     await eventually(ledger.dead)
     [dead] = [d for d in sample.dead_letters() if d.queue == stream]
     letter = await dead.get(entry)
@@ -176,6 +177,7 @@ async def test_dead_kept_entry_is_replayed_under_its_own_id(
     assert plain.xlen(stream) == 1
 
 
-def _add(plain: redis.Redis, stream: str, **fields: str) -> str:
-    """XADD with plain text fields, as any program does; returns the entry's id."""
-    return bytes(plain.xadd(stream, fields)).decode()  # type: ignore[arg-type]
+def _add(plain: redis.Redis, stream: str, group: str = "workers", **fields: str) -> str:
+    """XADD with plain text fields, as any program does; returns the task id."""
+    entry = plain.xadd(stream, fields)  # type: ignore[arg-type]
+    return f"{stream}:{group}:{entry.decode()}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import redis
-from tests.faults.eventually import eventually
+from tests.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes, build
@@ -19,9 +19,12 @@ from tests.faults.sample_app import Notes, build
 from castwork import App, LinkSettings, TaskFunction
 from castwork.embedded import EmbeddedServer
 from castwork.model.errors import OutOfMemory
-from castwork.redis.keys import ChannelKeys, QueueKeys
+from castwork.model.queue import Queue
+from castwork.store.keys import ChannelKeys
 
 Tasks = Callable[[str], TaskFunction[..., Any]]
+
+pytestmark = pytest.mark.one_server("each test stops, freezes or starves a server of its own")
 
 
 @pytest.fixture
@@ -109,7 +112,7 @@ async def test_server_is_frozen_and_what_is_sent_again_happens_once(
     await eventually(lambda: ledger.states(ids)["succeeded"] == 300, within=20)
     await eventually(ledger.is_empty)
     ledger.assert_conserved(ids, succeeded=300)
-    stored = plain.xrange(ChannelKeys(namespace, "news").history)
+    stored = plain.xrange(ChannelKeys.of(namespace, "news").history)
     assert sorted(int(fields[b"event"]) for _, fields in stored) == list(range(20))
     assert worker.is_alive
 
@@ -181,6 +184,6 @@ async def test_worker_starts_on_a_server_without_memory_and_empties_the_queue(
     full()
     async with sample, sample.worker(["bounded"]):
         assert [await task.result(timeout=10) for task in made] == [0, 1, 2, 3, 4]
-    ledger = Ledger(plain, QueueKeys.of_queue(namespace, "bounded"))
+    ledger = Ledger(plain, namespace, Queue("bounded"))
     await eventually(ledger.is_empty)
     ledger.assert_conserved([task.id for task in made], succeeded=5)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from tests.faults.eventually import eventually
+from tests.eventually import eventually
 from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes

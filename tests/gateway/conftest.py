@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 import redis
 import uvicorn
 from fastapi import FastAPI
+from tests.eventually import eventually
 
 from castwork import App, AppSettings, Backoff, Discard, LinkSettings, current
 from castwork.gateway import create_gateway
@@ -47,18 +48,6 @@ async def serving(gateway: FastAPI) -> AsyncIterator[str]:
         server.should_exit = True
         await running
         listener.close()
-
-
-async def eventually(
-    predicate: Callable[[], object | Awaitable[object]], *, within: float = 10.0
-) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(within):
-        while True:
-            answer = predicate()
-            if await answer if isinstance(answer, Awaitable) else answer:
-                return
-            await asyncio.sleep(0.01)
 
 
 @dataclass

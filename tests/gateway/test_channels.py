@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import redis
-from tests.gateway.conftest import Event, Listen, eventually, take
+from tests.eventually import eventually
+from tests.gateway.conftest import Event, Listen, take
 
 from castwork import App
 from castwork.channels.event import Delivered
-from castwork.gateway import client as gateway_client
+from castwork.gateway import subscriber as gateway_subscriber
+from castwork.store.keys import ChannelKeys
 
 
 async def publish(client: httpx.AsyncClient, channel: str, *numbers: int) -> list[str]:
@@ -206,12 +208,11 @@ async def test_what_is_no_event_of_the_channel_is_skipped(
 
 
 async def test_foreign_bytes_on_a_history_do_not_end_the_feed(
-    client: httpx.AsyncClient, listen: Listen, app: App, plain: redis.Redis
+    client: httpx.AsyncClient, listen: Listen, namespace: str, plain: redis.Redis
 ) -> None:
-    keys = app.channels["news"].keys
-    assert keys is not None
+    keys = ChannelKeys.of(namespace, "news")
     async with listen("/channels/news/events") as events:
-        plain.publish(keys.live, "junk")
+        assert plain.publish(keys.live, "junk") == 1
         await publish(client, "news", 1)
         assert numbers_of(await take(events, 1)) == [1]
 
@@ -266,7 +267,7 @@ async def test_a_slow_listener_delays_nobody_and_gets_back_on_its_feet(
     channel: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gateway_client, "HELD_BYTES", 300_000)
+    monkeypatch.setattr(gateway_subscriber, "HELD_BYTES", 300_000)
     name = channel if channel == "news" else f"{namespace}.plain"
     count, weight = 300, 20_000  # 6 MB, more than the sockets' buffers and the queue hold
     slow = SlowReader(url, f"/channels/{name}/events")

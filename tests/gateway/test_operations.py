@@ -12,7 +12,8 @@ import pytest
 import redis
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
-from tests.gateway.conftest import Gates, declare, eventually, serving
+from tests.eventually import eventually
+from tests.gateway.conftest import Gates, declare, serving
 from tests.gateway.test_tasks import enqueue
 
 from castwork import App, AppSettings, Backoff, LinkSettings
@@ -94,11 +95,10 @@ async def test_an_id_in_two_queues_is_409_until_the_queue_is_named(
             "lane": "normal",
             "attempts": 1,
             "errors": "[]",
-            "entry.task": function.name,
+            "entry.call": f'{function.name} 00000012345678 {{"a": 1}}',
             "entry.id": f"{function.queue.name}-1",
-            "entry.args": '{"a": 1}',
         }
-        plain.xadd(function.queue.keys.dead, letter, id="5-5")
+        plain.xadd(function.store.place.keys.dead, letter, id="5-5")
     reply = await client.delete("/dead/5-5")
     assert reply.status_code == 409
     assert reply.json()["error"] == "ambiguous_id"
@@ -147,7 +147,7 @@ async def test_without_its_server_a_gateway_lives_but_is_not_ready(gates: Gates)
         async with serving(create_gateway(app)) as url, httpx.AsyncClient(base_url=url) as client:
             assert (await client.get("/readyz")).status_code == 200
             await asyncio.to_thread(server.stop)
-            await eventually(lambda: not app.connections.commands.is_connected)
+            await eventually(lambda: not app.connections.links()[0].is_connected)
             reply = await client.get("/readyz")
             assert reply.status_code == 503
             assert reply.json()["ready"] is False

@@ -7,7 +7,8 @@ import socket
 from pathlib import Path
 
 import httpx
-from tests.gateway.conftest import Gates, declare, eventually, read_events, serving, take
+from tests.eventually import eventually
+from tests.gateway.conftest import Gates, declare, read_events, serving, take
 
 from castwork import App, AppSettings, Backoff, LinkSettings
 from castwork.embedded import EmbeddedServer

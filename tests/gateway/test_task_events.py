@@ -8,7 +8,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 import redis
-from tests.gateway.conftest import Event, Gates, Listen, eventually, serving, take, take_all
+from tests.eventually import eventually
+from tests.gateway.conftest import Event, Gates, Listen, serving, take, take_all
 from tests.gateway.test_tasks import enqueue
 
 from castwork import App
@@ -136,7 +137,8 @@ async def test_an_entry_without_a_record_is_followed(
         return n * 2
 
     plain.xadd(f"{namespace}:orders", {"n": 21}, id="7-1")
-    async with listen("/tasks/7-1/events") as events, app.worker():
+    task_id = f"{namespace}:orders:g:7-1"
+    async with listen(f"/tasks/{task_id}/events") as events, app.worker():
         heard = await take_all(events)
     assert heard[-1].data["result"] == 42
 

@@ -7,7 +7,8 @@ import asyncio
 import httpx
 import pytest
 import redis
-from tests.gateway.conftest import Gates, eventually
+from tests.eventually import eventually
+from tests.gateway.conftest import Gates
 
 from castwork import App
 
@@ -89,7 +90,8 @@ async def test_arguments_that_do_not_fit_are_422_naming_the_field(
     assert reply.status_code == 422
     assert reply.json()["error"] == "invalid_arguments"
     assert reply.json()["field"] == field
-    assert (await client.get("/queues")).json()[1]["depth"] == 0
+    queues = {queue["name"]: queue for queue in (await client.get("/queues")).json()}
+    assert queues["default"]["depth"] == 0
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"a": "\xff"}', b"[" * 100_000, b"null", b"1"])
@@ -137,8 +139,22 @@ async def test_the_same_idempotency_key_answers_the_same_task(
     assert again.status_code == 202
     assert again.json()["task_id"] == first.json()["task_id"]
     assert again.json()["status"] == "succeeded"
+    waited = await client.post("/tasks/add?wait=10", json={"a": 1}, headers=headers)
+    assert waited.json() == first.json()
     other = await client.post("/tasks/add", json={"a": 1}, headers={"Idempotency-Key": "8"})
     assert other.json()["task_id"] != first.json()["task_id"]
+
+
+async def test_a_key_outlives_the_record_of_its_task(
+    client: httpx.AsyncClient, worker: None, plain: redis.Redis, app: App
+) -> None:
+    headers = {"Idempotency-Key": "order-7"}
+    first = await client.post("/tasks/add?wait=10", json={"a": 1}, headers=headers)
+    task_id = first.json()["task_id"]
+    assert plain.delete(app.tasks.get("add").store.place.keys.record(task_id)) == 1
+    again = await client.post("/tasks/add", json={"a": 1}, headers=headers)
+    assert again.status_code == 202
+    assert again.json() == {"task_id": task_id, "status": None, "queue": "default"}
 
 
 async def test_a_full_queue_is_429_with_retry_after(client: httpx.AsyncClient) -> None:
@@ -217,9 +233,9 @@ async def test_entries_of_two_adopted_streams_are_found_by_their_ids(
     async def second(n: int) -> int:
         return -n
 
-    one, two = "1-1", "2-1"
-    plain.xadd(f"{namespace}:first", {"n": 1}, id=one)
-    plain.xadd(f"{namespace}:second", {"n": 2}, id=two)
+    plain.xadd(f"{namespace}:first", {"n": 1}, id="1-1")
+    plain.xadd(f"{namespace}:second", {"n": 2}, id="2-1")
+    one, two = f"{namespace}:first:g:1-1", f"{namespace}:second:g:2-1"
     assert (await client.get(f"/tasks/{two}")).status_code == 404  # no record before it starts
     async with app.worker():
         await eventually(lambda: plain.xlen(f"{namespace}:second") == 0)

@@ -7,10 +7,12 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import httpx
 import pytest
 import redis
 import websockets
-from tests.gateway.conftest import Gates, eventually, serving
+from tests.eventually import eventually
+from tests.gateway.conftest import Gates, serving
 from websockets.asyncio.client import ClientConnection, connect
 
 from castwork import App
@@ -127,9 +129,24 @@ async def test_a_task_is_unfollowed(
     assert (await ws.ask(publish="news", event={"n": 1}))["type"] == "published"
 
 
+async def test_a_call_has_its_options(ws: Socket, client: httpx.AsyncClient) -> None:
+    told = await ws.ask(enqueue="add", args={"a": 1}, priority="low", key="order-7")
+    assert told["status"] == "queued"
+    again = await ws.ask(enqueue="add", args={"a": 1}, key="order-7", delay=60)
+    assert (again["task_id"], again["status"]) == (told["task_id"], "queued")
+    later = await ws.ask(enqueue="add", args={"a": 1}, delay=60)
+    assert later["status"] == "scheduled"
+    queues = {queue["name"]: queue for queue in (await client.get("/queues")).json()}
+    assert queues["default"]["waiting"] == {"high": 0, "normal": 0, "low": 1}
+    assert queues["default"]["scheduled"] == 1
+
+
 @pytest.mark.parametrize(
     ("message", "error", "about"),
     [
+        ('{"enqueue": "add", "args": {"a": 1}, "priority": "top"}', "invalid_arguments", None),
+        ('{"enqueue": "add", "args": {"a": 1}, "delay": -1}', "invalid_arguments", None),
+        ('{"enqueue": "add", "args": {"a": 1}, "key": ""}', "invalid_arguments", None),
         ("{", "invalid_arguments", None),
         ("[]", "invalid_arguments", None),
         ("{}", "invalid_arguments", None),

@@ -51,7 +51,7 @@ async def test_a_deadline_counts_while_all_slots_are_taken(app: App) -> None:
         await go.wait()
 
     async def server_ms() -> int:
-        seconds, micros = await app.connections.commands.call("TIME")
+        seconds, micros = await app.connections.links()[0].call("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
     async with app, app.worker(concurrency=8):
@@ -181,8 +181,8 @@ async def test_events_tell_the_states_and_end_with_the_outcome(app: App) -> None
         states = []
         async for news in task.events():
             assert not isinstance(news, Chunk)
-            states.append(news.state)
-            if news.state is TaskState.RUNNING:
+            states.append(news.status)
+            if news.status is TaskState.RUNNING:
                 let_go.set()
 
         assert states[-2:] == [TaskState.RUNNING, TaskState.SUCCEEDED]
@@ -272,8 +272,9 @@ async def test_urgent_lanes_go_first_and_none_starves(app: App) -> None:
     assert order.index("low") < len(order) - 1 - order[::-1].index("high")
 
 
-async def test_concurrency_is_never_exceeded(app: App) -> None:
+async def test_concurrency_is_used_and_never_exceeded(app: App) -> None:
     app.queue("gpu", concurrency=3)
+    three = asyncio.Barrier(3)
     running = 0
     most = 0
 
@@ -282,8 +283,7 @@ async def test_concurrency_is_never_exceeded(app: App) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await three.wait()
         running -= 1
 
     async with app, app.worker(concurrency=100):

@@ -1,12 +1,13 @@
-"""Read by mypy, not run."""
+"""Read by type checkers, not run."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import assert_type
+from typing import Any, assert_type
 
-from castwork import App, Channel, Receipt, Setting, Task
+from castwork import App, Channel, Receipt, Setting, StreamTask, Task
+from castwork.tasks.function import CoroutineFunction, PlainFunction, StreamFunction
 
 app = App()
 
@@ -19,6 +20,10 @@ class Changed:
 @app.task(queue="inference")
 async def infer(prompt: str, model: str = "small") -> int:
     return len(prompt + model)
+
+
+@app.task
+async def bare(prompt: str, *, top: int = 3) -> None: ...
 
 
 @app.task
@@ -36,6 +41,33 @@ def threaded(count: int) -> bytes:
     return bytes(count)
 
 
+@app.task(timeout=3)
+def threaded_too(count: int) -> list[int]:
+    return [count]
+
+
+# A result that holds an Any must not make the parameters any, too.
+
+
+@app.task
+async def loose(prompt: str) -> Any: ...
+
+
+@app.task(queue="inference")
+async def loose_items(prompt: str) -> dict[str, Any]:
+    return {prompt: 1}
+
+
+@app.task
+def loose_thread(prompt: str) -> Mapping[str, list[Any]]:
+    return {prompt: []}
+
+
+@app.task
+async def loose_stream(prompt: str) -> AsyncIterator[dict[str, Any]]:
+    yield {prompt: 1}
+
+
 changes = app.channel("changes", Changed, history=10)
 limit = app.setting("limit", int, default=3)
 
@@ -48,16 +80,67 @@ async def on_change(event: Changed) -> None: ...
 async def bill(event: Changed) -> None: ...
 
 
+def kinds() -> None:
+    """Each function is of its kind, whether it was decorated with options or without."""
+    _ = assert_type(infer("hi"), Coroutine[Any, Any, int])
+    _ = assert_type(bare("hi", top=4), Coroutine[Any, Any, None])
+    assert_type(chat("hi"), AsyncIterator[str])
+    assert_type(numbers(3), AsyncIterator[int])
+    assert_type(threaded(3), bytes)
+    assert_type(threaded_too(count=3), list[int])
+    coroutine: CoroutineFunction[..., int] = infer.options(delay=3)
+    stream: StreamFunction[[str], str, str] = chat.options(key="k")
+    plain: PlainFunction[[int], bytes] = threaded.options(priority="low")
+    _ = (coroutine, stream, plain)
+
+
+def any_results() -> None:
+    """Functions with loose results keep their kind."""
+    _ = assert_type(loose("hi"), Coroutine[Any, Any, Any])
+    _ = assert_type(loose_items("hi"), Coroutine[Any, Any, dict[str, Any]])
+    assert_type(loose_thread("hi"), Mapping[str, list[Any]])
+    assert_type(loose_stream("hi"), AsyncIterator[dict[str, Any]])
+
+
 async def main() -> None:
     task = await infer.enqueue("hi", model="big")
     assert_type(task, Task[int])
     assert_type(await task.result(timeout=3), int)
-    assert_type(await (await chat.enqueue("x")).result(), str)
-    assert_type(await (await numbers.enqueue(3)).result(), list[int])
+    assert_type(await (await bare.enqueue("hi", top=1)).result(), None)
     assert_type(await (await threaded.enqueue(3)).result(), bytes)
-    assert_type(await infer.options(priority="high", delay=5).enqueue("hi"), Task[int])
     assert_type(await infer.enqueue_many([("a",), ("b", "big")]), list[Task[int]])
     assert_type(infer.enqueue_sync("hi"), str)
+    assert_type(infer.task("an id"), Task[int])
+    assert_type(infer.task(id="run-7"), Task[int])
+
+
+async def streams() -> None:
+    task = await chat.enqueue("x")
+    assert_type(task, StreamTask[str, str])
+    assert_type(await task.result(), str)
+    items = await numbers.enqueue(3)
+    assert_type(items, StreamTask[list[int], int])
+    assert_type(await items.result(), list[int])
+    assert_type(await loose_stream.enqueue("x"), StreamTask[list[dict[str, Any]], dict[str, Any]])
+    assert_type(chat.task("an id"), StreamTask[str, str])
+
+
+async def loose_calls() -> None:
+    assert_type(await loose_items.enqueue("hi"), Task[dict[str, Any]])
+    assert_type(await loose_thread.enqueue(prompt="hi"), Task[Mapping[str, list[Any]]])
+
+
+async def options() -> None:
+    """The options of a call leave its kind, its arguments and its result alone."""
+    later = infer.options(priority="high", delay=5, labels={"run": "7"}, owner="eve")
+    assert_type(await later.enqueue("hi"), Task[int])
+    _ = assert_type(later("hi"), Coroutine[Any, Any, int])
+    assert_type(await chat.options(id="run-7").enqueue("x"), StreamTask[str, str])
+    assert_type(chat.options(id="run-7")("x"), AsyncIterator[str])
+    assert_type(threaded.options(attempts=1)(3), bytes)
+
+
+async def broadcast() -> None:
     assert_type(changes, Channel[Changed])
     assert_type(await changes.publish(Changed("x")), Receipt)
     assert_type(limit, Setting[int])

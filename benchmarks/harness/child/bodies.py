@@ -118,6 +118,12 @@ async def noop(payload: str) -> int:
     return _tally.end(payload)
 
 
+async def sleep30(payload: str) -> int:
+    _tally.begin()
+    await asyncio.sleep(0.03)
+    return _tally.end(payload)
+
+
 async def sleep50(payload: str) -> int:
     _tally.begin()
     await asyncio.sleep(0.05)
@@ -149,6 +155,12 @@ async def stream(number: int) -> AsyncIterator[str]:
 
 def noop_sync(payload: str) -> int:
     _tally.begin()
+    return _tally.end(payload)
+
+
+def sleep30_sync(payload: str) -> int:
+    _tally.begin()
+    time.sleep(0.03)
     return _tally.end(payload)
 
 

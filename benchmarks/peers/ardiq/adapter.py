@@ -9,7 +9,7 @@ SETTINGS = (
     "results kept (default)"
 )
 IMPORT = "from ardiq import Ardiq"
-KINDS = ("noop", "sleep50", "burn1ms", "hold")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms", "hold")
 OWN_PROCESSES = True
 HELD_PER_SLOT = 2  # it prefetches as many tasks as it runs
 

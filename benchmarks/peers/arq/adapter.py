@@ -12,7 +12,7 @@ SETTINGS = (
     "results kept (default)"
 )
 IMPORT = "from arq import create_pool"
-KINDS = ("noop", "sleep50", "burn1ms", "hold")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms", "hold")
 
 pools: list[ArqRedis] = []
 settings = RedisSettings.from_dsn(bodies.URL)

@@ -7,7 +7,7 @@ from blitzq.task import TaskHandle
 MODE = "fast" if bodies.VARIANT == "fast" else "reliable"
 SETTINGS = f"mode {MODE}; blitzq worker --concurrency C --workers P; results stored (default)"
 IMPORT = "from blitzq import Queue"
-KINDS = ("noop", "sleep50", "burn1ms", "hold")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms", "hold")
 OWN_PROCESSES = True
 
 queue = Queue("bench", bodies.URL, mode=MODE)

@@ -11,7 +11,7 @@ SETTINGS = (
     "call that waits for it"
 )
 IMPORT = "from bullmq import Queue, Worker"
-KINDS = ("noop", "sleep50", "burn1ms", "hold")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms", "hold")
 
 queue = Queue("bench", {"connection": bodies.URL})
 

@@ -1,19 +1,18 @@
-"""castwork, from this working tree."""
+"""castwork, from this working tree or from an earlier revision."""
 
 import contextlib
 import sys
 
 import bodies
 
-from castwork import App
-from castwork.tasks.task import Task
+from castwork import App, Task
 
 SETTINGS = (
     "castwork worker --concurrency C, all else default; outcomes fenced, results kept (default)"
 )
 IMPORT = "from castwork import App"
 CASTWORK = [sys.executable, "-m", "castwork"]
-KINDS = ("noop", "sleep50", "burn1ms", "hold", "stream")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms", "hold", "stream")
 
 app = App(bodies.URL)
 tasks = {kind: app.task(getattr(bodies, kind)) for kind in KINDS}
@@ -29,7 +28,7 @@ async def enqueue_one(kind: str, payload: str) -> Task:
 
 
 async def enqueue_bulk(kind: str, payloads: list[str]) -> list[Task]:
-    return await tasks[kind].enqueue_many(payloads)
+    return await tasks[kind].enqueue_many([(payload,) for payload in payloads])
 
 
 async def result(task: Task, seconds: float) -> int:

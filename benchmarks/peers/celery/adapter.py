@@ -13,7 +13,7 @@ SETTINGS = (
     "task_acks_late off (default: acknowledged before it runs), results kept (result_backend)"
 )
 IMPORT = "from celery import Celery"
-KINDS = ("noop", "sleep50", "burn1ms") if THREADS else ("noop", "burn1ms")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms") if THREADS else ("noop", "burn1ms")
 OWN_PROCESSES = not THREADS
 
 app = Celery("bench", broker=bodies.URL, backend=bodies.URL)

@@ -12,7 +12,7 @@ SETTINGS = (
     "max_connections=2000, since redis-py 8.1 caps pools at 100"
 )
 IMPORT = "import dramatiq.brokers.redis, dramatiq.results.backends"
-KINDS = ("noop", "sleep50", "burn1ms")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms")
 OWN_PROCESSES = True
 
 url = f"{bodies.URL}?max_connections=2000"
@@ -38,7 +38,7 @@ async def result(message: dramatiq.Message, seconds: float) -> int:
 
 
 def worker_command(concurrency: int, processes: int) -> list[str]:
-    threads = concurrency if bodies.KIND == "sleep50" else 8
+    threads = concurrency if bodies.KIND.startswith("sleep") else 8
     return [
         "dramatiq",
         "adapter",

@@ -12,7 +12,7 @@ SETTINGS = (
     "max_connections=2000, since redis-py 8.1 caps pools at 100"
 )
 IMPORT = "from faststream.redis import RedisBroker"
-KINDS = ("noop", "sleep50", "burn1ms", "hold")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms", "hold")
 
 broker = RedisBroker(f"{bodies.URL}?max_connections=2000", logger=None)
 

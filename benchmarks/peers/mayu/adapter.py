@@ -10,7 +10,7 @@ SETTINGS = (
     "Python with the GIL, not the free-threaded build that it is made for"
 )
 IMPORT = "from mayu import App"
-KINDS = ("noop", "sleep50", "burn1ms")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms")
 OWN_PROCESSES = True
 
 app = App(broker=bodies.URL, result_ttl=3600)

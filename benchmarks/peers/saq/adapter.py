@@ -11,7 +11,7 @@ SETTINGS = (
     "results kept 600 s (default), awaited in slices of 50 ms, since a wait can miss one"
 )
 IMPORT = "from saq import Queue, Worker"
-KINDS = ("noop", "sleep50", "burn1ms", "hold")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms", "hold")
 OWN_PROCESSES = True
 
 queue = Queue.from_url(bodies.URL)

@@ -11,7 +11,7 @@ SETTINGS = (
     "installed (default)"
 )
 IMPORT = "from streaq import Worker"
-KINDS = ("noop", "sleep50", "burn1ms", "hold")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms", "hold")
 OWN_PROCESSES = True
 HELD_PER_SLOT = 2  # it prefetches as many tasks as it runs
 

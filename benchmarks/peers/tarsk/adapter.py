@@ -8,7 +8,7 @@ SETTINGS = (
     "results polled every 1 ms (default 50)"
 )
 IMPORT = "from tarsk import App"
-KINDS = ("noop", "sleep50", "burn1ms", "hold")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms", "hold")
 OWN_PROCESSES = True
 
 app = App(broker=bodies.URL)

@@ -11,7 +11,7 @@ SETTINGS = (
     "results awaited with check_interval=0.001 (default 0.2)"
 )
 IMPORT = "from taskiq_redis import RedisStreamBroker"
-KINDS = ("noop", "sleep50", "burn1ms", "hold")
+KINDS = ("noop", "sleep30", "sleep50", "burn1ms", "hold")
 OWN_PROCESSES = True
 
 # The group must see tasks that were added before the first worker came: the default "$" would skip

@@ -8,14 +8,16 @@ from typing import Any, Generic, TypeVar, overload
 import msgspec
 
 from castwork.channels.event import Delivered, EventCodec, Resync
-from castwork.channels.follower import HistoryFollower, PlainFollower
+from castwork.channels.follower import Heard, HistoryFollower, PlainFollower
 from castwork.channels.handlers import Handler, call_handler
 from castwork.channels.publisher import Publisher
 from castwork.channels.receipt import Receipt
 from castwork.channels.subscription import Subscription
 from castwork.model.errors import DefinitionError
+from castwork.model.position import Position
 from castwork.redis.connections import Connections
-from castwork.redis.keys import ChannelKeys
+from castwork.store.histories import Histories
+from castwork.store.members import Members
 
 E = TypeVar("E")
 H = TypeVar("H", bound=Handler)
@@ -55,22 +57,31 @@ class Channel(Generic[E]):
         name: str,
         codec: EventCodec[E],
         connections: Connections,
-        keys: ChannelKeys | None,
+        namespace: str,
         *,
         history: int,
     ) -> None:
         self.name = name
         self.history = history
         self.codec = codec
-        self.keys = keys
-        self._connections = connections
-        self._publisher = Publisher(connections)
+        self._histories = Histories.of_channel(connections, namespace, name, keeps=history > 0)
+        self._publisher = Publisher(self._histories, codec, keep=history)
         self._handlers: list[Handler] = []
         self.groups: list[GroupHandler] = []
         self._subscription: Subscription[E] | None = None
 
     def __repr__(self) -> str:
         return f"Channel({self.name!r}, history={self.history})"
+
+    @property
+    def has_history(self) -> bool:
+        """Whether events are kept for subscribers that were away."""
+        return self.history > 0
+
+    @property
+    def history_stream(self) -> str:
+        """Key of the stream that is the history; group handlers adopt it."""
+        return self._histories.stream
 
     async def publish(self, event: E) -> Receipt:
         """Publish an event; it returns when the server has it.
@@ -81,16 +92,12 @@ class Channel(Generic[E]):
         Raises:
             InvalidArguments: the event is not of the channel's type.
             PayloadTooLarge: it is over the limit.
-            EffectUnknown: on a channel without history, the reply was lost.
-            ConnectionFailed: no server in time.
+            EffectUnknown: the reply was lost, and with it whether the event is out; on a channel
+                with history only after asking for it in vain.
+            ConnectionFailed: no server in time; nothing was done.
             QueueFull: a group holds up far more events than the history keeps.
         """
-        raw = self.codec.encode(event)
-        if self.keys is None:
-            count = await self._publisher.publish(self.name, raw)
-            return Receipt(self._connections, self.name, None, "", count)
-        event_id = await self._publisher.append(self.keys, raw, keep=self.history)
-        return Receipt(self._connections, self.name, self.keys, event_id)
+        return await self._publisher.publish(event)
 
     @overload
     def subscribe(self, handler: H, /) -> H: ...
@@ -132,7 +139,7 @@ class Channel(Generic[E]):
         if handler is not None:
             self._handlers.append(handler)
             return handler
-        if group is not None and self.keys is None:
+        if group is not None and not self.has_history:
             raise DefinitionError(
                 f"channel {self.name!r} has no history, so a group could not be durable:"
                 " declare it with history="
@@ -152,18 +159,20 @@ class Channel(Generic[E]):
 
         Args:
             after: id of the last event that the caller has, "0" for the whole history; None
-                to begin with the next one. Channels with history only.
+                to begin with the next event. Channels with history only.
+
+        Raises:
+            UndecodableEntry: `after` is no id.
+            ConnectionFailed: no server in time.
         """
         async for item in self.listen_raw(after):
             if isinstance(item, Resync):
                 yield item
             else:
-                yield Delivered(item[0], self.codec.decode(item[1]))
+                yield Delivered(item.id, self.codec.decode(item.event))
 
-    async def listen_raw(
-        self, after: str | None = None
-    ) -> AsyncIterator[tuple[str, bytes] | Resync]:
-        """Follow the channel as `listen`, with each event as (id, JSON)."""
+    async def listen_raw(self, after: str | None = None) -> AsyncIterator[Heard | Resync]:
+        """Follow the channel as `listen`, with each event as it came."""
         follower = self.follower(after)
         await follower.start()
         try:
@@ -173,16 +182,29 @@ class Channel(Generic[E]):
             follower.close()
 
     def follower(self, after: str | None = None) -> PlainFollower | HistoryFollower:
-        """A follower, for callers that must know when it has subscribed."""
-        if self.keys is None:
-            return PlainFollower(self._connections, self.name)
-        return HistoryFollower(self._connections, self.name, self.keys, after=after)
+        """A follower, for callers that must know when it has subscribed.
+
+        Raises:
+            UndecodableEntry: `after` is no id.
+        """
+        if not self.has_history:
+            return PlainFollower(self._histories.place)
+        return self.history_follower(None if after is None else Position.parse_or_start(after))
+
+    def history_follower(self, after: Position | None) -> HistoryFollower:
+        """A follower of a channel with history."""
+        return HistoryFollower(self._histories, after=after)
 
     async def start(self) -> None:
-        """Begin to run this process's handlers, if there are any."""
+        """Begin to run this process's handlers, if there are any.
+
+        Raises:
+            ConnectionFailed: no server in time.
+        """
         if self._handlers and self._subscription is None:
+            members = Members.of_channel(self._histories.place) if self.has_history else None
             subscription = Subscription(
-                self._connections, self.name, self.keys, self.codec, list(self._handlers)
+                self.name, self.codec, list(self._handlers), self.follower(), members
             )
             await subscription.start()
             self._subscription = subscription

@@ -1,4 +1,4 @@
-"""Handlers: the functions that users give for events."""
+"""Handlers: the functions that users give for events and hooks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import Any
 Handler = Callable[[Any], Awaitable[None] | None]
 
 
-async def call_handler(handler: Handler, event: Any) -> None:
-    """Call a handler of any kind, and wait until it is done."""
+async def call_handler(handler: Callable[..., Awaitable[None] | None], *arguments: Any) -> None:
+    """Call a user's function of any kind, and wait until it is done.
+
+    Coroutine functions run on the event loop, all others in a thread. What such a function
+    returns is awaited where it can be: lambdas and objects often return coroutines.
+    """
     if inspect.iscoroutinefunction(handler):
-        await handler(event)
+        await handler(*arguments)
         return
-    # What only returns an awaitable (a lambda, an object with an async __call__) is awaited, too.
-    result = await asyncio.to_thread(handler, event)
+    result = await asyncio.to_thread(handler, *arguments)
     if inspect.isawaitable(result):
         await result

@@ -1,4 +1,4 @@
-"""Members: the processes that follow a channel, how far each has come, and what failed."""
+"""Membership: tells how far this process has come on a channel, and what failed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ from collections import deque
 import msgspec
 
 from castwork.model.codec import encode
-from castwork.model.errors import (
-    AuthenticationFailed,
-    ConnectionFailed,
-    NotOpen,
-    OutOfMemory,
-    ServerRefused,
-)
-from castwork.redis.connections import Connections
-from castwork.redis.keys import ChannelKeys
-from castwork.redis.scripts import BEAT
+from castwork.model.errors import NotOpen, OutOfMemory, ServerError, UndecodableEntry
+from castwork.store.members import Members
 
 logger = logging.getLogger(__name__)
+
+#: The version that positions carry. Readers take any: fields that they do not know are left out.
+FORMAT = 1
 
 #: Milliseconds of silence after which a member no longer counts.
 SILENT_AFTER_MS = 15_000
@@ -29,33 +24,53 @@ SILENT_AFTER_MS = 15_000
 _BEAT = 3.0
 
 
-class Position(msgspec.Struct, omit_defaults=True):
+class MemberPosition(msgspec.Struct, omit_defaults=True):
     """How far one process has come.
 
     Attributes:
         member: the process.
         at: id of the last event that it has handled.
         failed: event id and error of the last failures.
+        v: version of the format; 0 where the writer named none.
     """
 
     member: str
     at: str
     failed: dict[str, str] = {}
+    v: int = 0
+
+
+_decode = msgspec.json.Decoder(MemberPosition).decode
+
+
+def decode_position(raw: bytes) -> MemberPosition:
+    """Read what a member tells.
+
+    Raises:
+        UndecodableEntry: it is something else.
+    """
+    try:
+        return _decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise UndecodableEntry(f"not a member's position: {error}: {raw[:100]!r}") from error
 
 
 class Membership:
     """Tells for one process how far it has come on one channel.
 
+    A position is told at once when a publisher asks for it, else with the next sign of life.
     Positions are told one at a time: while one is under way the next gathers, so a flood of
     events costs few messages.
+
+    Args:
+        at: id of the last event before the first one that is handled.
     """
 
-    def __init__(self, connections: Connections, keys: ChannelKeys, *, at: str) -> None:
-        self._connections = connections
-        self._keys = keys
+    def __init__(self, members: Members, *, at: str) -> None:
+        self._members = members
         self._at = at
         self._failed: deque[tuple[str, str]] = deque(maxlen=10)
-        self._changed = asyncio.Event()
+        self._asked = asyncio.Event()
 
     async def join(self) -> None:
         """Become a member; from now on receipts wait for this process."""
@@ -64,51 +79,45 @@ class Membership:
         except OutOfMemory as error:
             logger.warning("receipts do not wait for this process yet: %s", error)
 
-    def handled(self, event_id: str, error: str = "") -> None:
-        """Note that an event was handled, or that a handler failed on it."""
+    def handled(self, event_id: str, error: str = "", *, asks: bool) -> None:
+        """Note that an event was handled, or that a handler failed on it.
+
+        Args:
+            error: what failed, empty if nothing did.
+            asks: whether the publisher asks who has applied the event.
+        """
         self._at = event_id
         if error:
             self._failed.append((event_id, error))
-        self._changed.set()
+        if asks:
+            self._asked.set()
 
     async def run(self) -> None:
         """Tell positions, and give signs of life, until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(_BEAT):
-                    await self._changed.wait()
+                    await self._asked.wait()
             except TimeoutError:
                 pass
-            self._changed.clear()
+            self._asked.clear()
             try:
                 await self._tell(announce=True)
-            except (AuthenticationFailed, ConnectionFailed, ServerRefused) as error:
+            except ServerError as error:
                 logger.warning("a channel position was not told: %s", error)
-                self._changed.set()
+                self._asked.set()
                 await asyncio.sleep(0.2)
 
     async def leave(self) -> None:
         """Be no member any more."""
-        member = self._connections.member
-        call = self._connections.commands.call
         try:
-            await asyncio.gather(
-                call("ZREM", self._keys.members, member, timeout=2.0),
-                call("HDEL", self._keys.positions, member, timeout=2.0),
-            )
-        except (ConnectionFailed, NotOpen, ServerRefused):
+            await self._members.leave(self._members.own_name)
+        except (NotOpen, ServerError):
             logger.debug("membership runs out by itself")
 
     async def _tell(self, *, announce: bool) -> None:
-        member = self._connections.member
-        position = Position(member, self._at, dict(self._failed))
-        await self._connections.scripts.run(
-            BEAT,
-            [self._keys.members, self._keys.positions],
-            [
-                member,
-                encode(position),
-                SILENT_AFTER_MS,
-                self._keys.applied if announce else "",
-            ],
+        member = self._members.own_name
+        position = MemberPosition(member, self._at, dict(self._failed), FORMAT)
+        await self._members.beat(
+            member, encode(position), SILENT_AFTER_MS, self._members.news if announce else None
         )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import msgspec
+from castwork.channels.members import SILENT_AFTER_MS, MemberPosition, decode_position
+from castwork.model.errors import DefinitionError, UndecodableEntry
+from castwork.model.position import Position
+from castwork.redis.inbox import Inbox
+from castwork.store.members import Members
 
-from castwork.channels.members import SILENT_AFTER_MS, Position
-from castwork.model.errors import DefinitionError
-from castwork.redis.connections import Connections
-from castwork.redis.keys import ChannelKeys
-
-_decode = msgspec.json.Decoder(Position).decode
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +47,15 @@ class Receipt:
 
     def __init__(
         self,
-        connections: Connections,
         channel: str,
-        keys: ChannelKeys | None,
+        members: Members | None,
         event_id: str,
         subscribers: int | None = None,
     ) -> None:
         self.id = event_id
         self.subscribers = subscribers
-        self._connections = connections
         self._channel = channel
-        self._keys = keys
-        self._positions: dict[str, Position] = {}
-        self._news = asyncio.Event()
-
-    def on_message(self, payload: bytes) -> None:
-        position = _decode(payload)
-        if position.member in self._positions:
-            self._positions[position.member] = position
-            self._news.set()
-
-    def on_resumed(self) -> None:
-        self._news.set()
+        self._members = members
 
     async def applied(self, timeout: float = 10.0) -> Applied:
         """Wait until every process that follows the channel has handled the event.
@@ -82,55 +70,80 @@ class Receipt:
             DefinitionError: the channel has no history, so nobody can tell.
             ConnectionFailed: no server in time.
         """
-        keys = self._keys
-        if keys is None:
+        members = self._members
+        if members is None:
             raise DefinitionError(
                 f"channel {self._channel!r} has no history, so its events have no receipts:"
                 " declare it with history="
             )
-        pushes = self._connections.pushes
+        tally = _Tally(self.id)
+        inbox = Inbox()
         try:
             async with asyncio.timeout(timeout):
-                await pushes.add(keys.applied, self)
-                self._positions = await self._read_positions(keys)
-                while not self._all_there():
-                    await self._news.wait()
-                    self._news.clear()
+                await members.listen(inbox)
+                tally.begin(await _alive(members))
+                while not tally.is_complete:
+                    await inbox.wait()
+                    inbox.take_gap()  # members tell what was missed with their next sign of life
+                    tally.note(inbox.take())
         except TimeoutError:
             pass
         finally:
-            pushes.remove(keys.applied, self)
-        return self._result()
+            members.unlisten(inbox)
+        return tally.result()
 
-    async def _read_positions(self, keys: ChannelKeys) -> dict[str, Position]:
-        call = self._connections.commands.call
-        time, scores, raw = await asyncio.gather(
-            call("TIME"),
-            call("ZRANGE", keys.members, 0, -1, "WITHSCORES"),
-            call("HGETALL", keys.positions),
-        )
-        alive_since = int(time[0]) * 1000 - SILENT_AFTER_MS
-        alive = {member for member, score in scores if score >= alive_since}
-        positions = [_decode(value) for member, value in raw.items() if member in alive]
-        return {position.member: position for position in positions}
 
-    def _all_there(self) -> bool:
-        wanted = _order(self.id)
-        return all(_order(position.at) >= wanted for position in self._positions.values())
+async def _alive(members: Members) -> list[bytes]:
+    """What the live members say."""
+    alive = await members.alive()
+    return [member.info for member in alive if member.silent_for * 1000 <= SILENT_AFTER_MS]
 
-    def _result(self) -> Applied:
+
+class _Tally:
+    """The positions of those who were alive when counting began."""
+
+    def __init__(self, event_id: str) -> None:
+        self._event_id = event_id
+        self._wanted = Position.parse(event_id)
+        self._positions: dict[str, MemberPosition] = {}
+
+    def begin(self, told: Iterable[bytes]) -> None:
+        """Count these members."""
+        self._positions = {position.member: position for position in _read(told)}
+
+    def note(self, told: Iterable[bytes]) -> None:
+        """Know how far counted members have come; others are passed over."""
+        for position in _read(told):
+            if position.member in self._positions:
+                self._positions[position.member] = position
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all have handled the event."""
+        return all(map(self._has_handled, self._positions.values()))
+
+    def _has_handled(self, position: MemberPosition) -> bool:
+        return Position.parse(position.at) >= self._wanted
+
+    def result(self) -> Applied:
+        """Who has handled it, and who has not."""
         result = Applied()
-        wanted = _order(self.id)
         for member, position in sorted(self._positions.items()):
-            if self.id in position.failed:
-                result.failed[member] = position.failed[self.id]
-            elif _order(position.at) >= wanted:
+            if self._event_id in position.failed:
+                result.failed[member] = position.failed[self._event_id]
+            elif self._has_handled(position):
                 result.applied.append(member)
             else:
                 result.lagging.append(member)
         return result
 
 
-def _order(event_id: str) -> tuple[int, int]:
-    ms, _, sequence = event_id.partition("-")
-    return int(ms), int(sequence)
+def _read(told: Iterable[bytes]) -> Iterable[MemberPosition]:
+    for raw in told:
+        try:
+            position = decode_position(raw)
+            Position.parse(position.at)
+        except UndecodableEntry as error:
+            logger.warning("a receipt passes over a member: %s", error)
+        else:
+            yield position

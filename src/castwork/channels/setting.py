@@ -6,12 +6,16 @@ import logging
 from typing import Generic, TypeVar
 
 from castwork.channels.event import EventCodec
+from castwork.channels.follower import HistoryFollower
 from castwork.channels.publisher import Publisher
 from castwork.channels.receipt import Receipt
 from castwork.channels.subscription import Subscription
-from castwork.model.errors import InvalidArguments
+from castwork.model.errors import InvalidArguments, UndecodableEntry
+from castwork.model.position import START
 from castwork.redis.connections import Connections
-from castwork.redis.keys import ChannelKeys
+from castwork.store.histories import Histories, read_event
+from castwork.store.members import Members
+from castwork.store.tail import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +38,14 @@ class Setting(Generic[T]):
         name: str,
         codec: EventCodec[T],
         connections: Connections,
-        keys: ChannelKeys,
+        namespace: str,
         default: T,
     ) -> None:
         self.name = name
         self.value = default
         self.codec = codec
-        self._keys = keys
-        self._connections = connections
-        self._publisher = Publisher(connections)
+        self._histories = Histories.of_setting(connections, namespace, name)
+        self._publisher = Publisher(self._histories, codec, keep=1)
         self._subscription: Subscription[T] | None = None
 
     def __repr__(self) -> str:
@@ -58,28 +61,27 @@ class Setting(Generic[T]):
             InvalidArguments: it is not of the setting's type.
             ConnectionFailed: no server in time.
         """
-        raw = self.codec.encode(value)
-        event_id = await self._publisher.append(self._keys, raw, keep=1)
-        return Receipt(self._connections, self.name, self._keys, event_id)
+        return await self._publisher.publish(value)
 
     async def start(self) -> None:
-        """Read the current value and follow its changes."""
+        """Read the current value and follow its changes.
+
+        Raises:
+            ConnectionFailed: no server in time.
+        """
         if self._subscription is not None:
             return
-        page = await self._connections.commands.call(
-            "XREVRANGE", self._keys.history, "+", "-", "COUNT", 1
-        )
-        after = "0-0"  # a value set from here on must not be missed
-        if page:
-            entry_id, fields = page[0]
-            raw = dict(zip(fields[::2], fields[1::2], strict=True))[b"event"]
-            try:
-                self._apply(self.codec.decode(raw))
-            except InvalidArguments as error:
-                logger.error("setting %s keeps its default: %s", self.name, error)
-            after = entry_id.decode()
+        newest = await self._histories.newest()
+        if newest is not None:
+            self._take(newest)
+        # Not None: a value that is set from here on must not be missed.
+        after = START if newest is None else newest.position
         subscription = Subscription(
-            self._connections, self.name, self._keys, self.codec, [self._on_event], after=after
+            self.name,
+            self.codec,
+            [self._on_event],
+            HistoryFollower(self._histories, after=after),
+            Members.of_channel(self._histories.place),
         )
         await subscription.start()
         self._subscription = subscription
@@ -92,6 +94,12 @@ class Setting(Generic[T]):
 
     async def _on_event(self, value: T) -> None:
         self._apply(value)
+
+    def _take(self, entry: Entry) -> None:
+        try:
+            self._apply(self.codec.decode(read_event(entry).value.event))
+        except (InvalidArguments, UndecodableEntry) as error:
+            logger.error("setting %s keeps its default: %s", self.name, error)
 
     def _apply(self, value: T) -> None:
         self.value = value

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import typing
 from typing import Any, Generic, TypeVar
 
 from castwork.channels.event import EventCodec, Resync
-from castwork.channels.follower import HistoryFollower, PlainFollower
+from castwork.channels.follower import Heard, HistoryFollower, PlainFollower
 from castwork.channels.handlers import Handler, call_handler
 from castwork.channels.members import Membership
-from castwork.model.errors import InvalidArguments, NotOpen
-from castwork.redis.connections import Connections
-from castwork.redis.keys import ChannelKeys
+from castwork.model.errors import InvalidArguments, NotOpen, ServerError
+from castwork.store.members import Members
 
 logger = logging.getLogger(__name__)
 
@@ -26,77 +26,84 @@ class Subscription(Generic[E]):
     A handler that raises does not stop the others, nor the next event; its error is logged
     and told in receipts. A handler whose annotation allows `Resync` gets one when events are
     missing for good.
+
+    Args:
+        channel: its name.
+        codec: decodes its events.
+        handlers: the functions.
+        follower: reads it; not started yet.
+        members: of a channel with history, where this process tells how far it has come.
     """
 
     def __init__(
         self,
-        connections: Connections,
         channel: str,
-        keys: ChannelKeys | None,
         codec: EventCodec[E],
         handlers: list[Handler],
-        *,
-        after: str | None = None,
+        follower: PlainFollower | HistoryFollower,
+        members: Members | None = None,
     ) -> None:
-        self._connections = connections
         self._channel = channel
-        self._keys = keys
         self._codec = codec
         self._handlers = handlers
-        self._after = after
+        self._follower = follower
+        self._members = members
         self._resync = {handler for handler in handlers if _takes_resync(handler)}
         self._membership: Membership | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._follower: PlainFollower | HistoryFollower | None = None
 
     async def start(self) -> None:
-        """Subscribe; what is published after the return reaches the handlers."""
-        follower: PlainFollower | HistoryFollower
-        if self._keys is None:
-            follower = PlainFollower(self._connections, self._channel)
-            await follower.start()
-        else:
-            follower = HistoryFollower(
-                self._connections, self._channel, self._keys, after=self._after
-            )
-            await follower.start()
-            membership = Membership(self._connections, self._keys, at=follower.last)
+        """Subscribe; what is published after the return reaches the handlers.
+
+        Raises:
+            ConnectionFailed: no server in time.
+        """
+        follower = self._follower
+        await follower.start()
+        if self._members is not None and isinstance(follower, HistoryFollower):
+            membership = Membership(self._members, at=str(follower.last))
+            try:
+                await membership.join()
+            except BaseException:
+                follower.close()
+                raise
             self._membership = membership
-            await membership.join()
             self._tasks.append(asyncio.create_task(membership.run()))
-        self._follower = follower
-        self._tasks.append(asyncio.create_task(self._run(follower)))
+        self._tasks.append(asyncio.create_task(self._run()))
 
     async def stop(self) -> None:
         """End the subscription; a handler that runs is cancelled."""
-        if self._follower is not None:
-            self._follower.close()
+        self._follower.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._membership is not None:
             await self._membership.leave()
 
-    async def _run(self, follower: PlainFollower | HistoryFollower) -> None:
+    async def _run(self) -> None:
+        """Follow the channel until it is closed. No error makes the handlers deaf for good."""
         while True:
             try:
-                async for item in follower.events():
+                async for item in self._follower.events():
                     if isinstance(item, Resync):
                         await self._tell_resync(item)
                     else:
-                        await self.handle(*item)
+                        await self.handle(item)
+                return
             except NotOpen:
                 return
-            except Exception:  # handlers must not go deaf, whatever it is
+            except ServerError as error:
+                logger.warning("channel %s: following it waits: %s", self._channel, error)
+            except Exception:
                 logger.exception("channel %s: following it failed, going on", self._channel)
-                follower.on_resumed()
-                await asyncio.sleep(1.0)
+            self._follower.look_again()
+            await asyncio.sleep(1.0)
 
-    async def handle(self, event_id: str, raw: bytes) -> None:
+    async def handle(self, heard: Heard) -> None:
         """Hand one event to every handler."""
         error = ""
         try:
-            event = self._codec.decode(raw)
+            event = self._codec.decode(heard.event)
         except InvalidArguments as invalid:
             logger.error("channel %s: an event was skipped: %s", self._channel, invalid)
             error = str(invalid)
@@ -104,7 +111,7 @@ class Subscription(Generic[E]):
             for handler in self._handlers:
                 error = await self._call(handler, event) or error
         if self._membership is not None:
-            self._membership.handled(event_id, error)
+            self._membership.handled(heard.id, error, asks=heard.asks)
 
     async def _tell_resync(self, resync: Resync) -> None:
         if not self._resync:
@@ -125,9 +132,12 @@ class Subscription(Generic[E]):
 
 def _takes_resync(handler: Handler) -> bool:
     """Whether the annotation of the handler's parameter allows `Resync`."""
+    function: Any = handler
+    if not inspect.isroutine(handler):  # a functools.partial, or an object that can be called
+        function = getattr(handler, "func", type(handler).__call__)
     try:
-        hints = typing.get_type_hints(handler)
-    except NameError:
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError):
         return False
     hints.pop("return", None)
     first = next(iter(hints.values()), None)

@@ -1,28 +1,30 @@
-"""What `castwork doctor` looks at. Each check says what it found, and what to do about it."""
+"""What `castwork doctor` looks at. Each check says what was found, and what to do about it."""
 
 from __future__ import annotations
 
-import time
 from enum import StrEnum
 from statistics import median
-from typing import Any
 
 import msgspec
 
 from castwork.app import App
-from castwork.cli.status import describe_server, server_facts
-from castwork.model.errors import AuthenticationFailed, ServerRefused
-from castwork.redis.link import Link
-from castwork.tasks.queue import Queue
+from castwork.cli.overview import server_facts
+from castwork.model.queue import Queue
+from castwork.redis.server import ServerInfo
+from castwork.store.checkup import (
+    Persistence,
+    QueueHealth,
+    ServerHealth,
+    examine_queue,
+    examine_server,
+)
 
-#: Milliseconds of an entry without renewal after which nobody seems to look after it.
-_STALE_MS = 60_000
-
-_PINGS = 20
+#: Seconds without a sign of life after which nobody seems to look after a running task.
+_STALE_AFTER = 60.0
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """How bad a finding is."""
 
     OK = "ok"
     WARN = "warn"
@@ -37,114 +39,95 @@ class Check(msgspec.Struct):
     message: str
 
 
-async def check_connection(app: App) -> list[Check]:
-    """The server answers, how fast, in which protocol, and what time it has."""
-    call = app.connections.commands.call
-    found = [_check("server", True, describe_server(server_facts(app)))]
-    if app.connections.server is None:
+def _check(name: str, fine: bool, message: str) -> Check:
+    return Check(name, Level.OK if fine else Level.WARN, message)
+
+
+async def check_servers(app: App) -> list[Check]:
+    """Whether servers answer fast, have the right time, and keep tasks.
+
+    Raises:
+        ConnectionFailed: a server does not answer in time.
+    """
+    info = app.connections.server
+    if info is None:
         found = [_check("server", False, "its ACL hides INFO: version and policy are not checked")]
-    hello = await _facts(app.connections.commands, "HELLO")
-    protocol = hello.get(b"proto", 0)
-    found.append(_check("protocol", protocol == 3, f"RESP{protocol or '?'}"))
-    times = []
-    for _ in range(_PINGS):
-        begin = time.perf_counter()
-        await call("PING")
-        times.append((time.perf_counter() - begin) * 1000)
-    text = f"PING takes {median(times):.2f} ms, at most {max(times):.2f} ms of {_PINGS}"
-    found.append(_check("latency", median(times) < 10, text))
-    begin = time.time()
-    seconds, micros = await call("TIME")
-    skew = int(seconds) + int(micros) / 1e6 - (begin + time.time()) / 2
-    text = f"the clocks differ by {abs(skew) * 1000:.0f} ms"
-    found.append(_check("clock", abs(skew) < 2, text + (": set them" if abs(skew) >= 2 else "")))
+    else:
+        found = [_check("server", True, str(server_facts(app))), _memory(info)]
+    links = app.connections.links()
+    for link in links:
+        health = await examine_server(link)
+        of_server = _of_server(health)
+        if len(links) > 1:
+            for check in of_server:
+                check.message += f" ({health.address})"
+        found += of_server
     return found
 
 
-async def check_server(app: App) -> list[Check]:
-    """Tasks outlive memory pressure, and a restart."""
-    found = []
-    info = app.connections.server
-    if info is not None:
-        bound = f"maxmemory {info.maxmemory:,} bytes" if info.maxmemory else "no maxmemory"
-        safe = info.eviction == "noeviction" or not info.maxmemory
-        advice = "" if safe else ": results may be evicted early; set it to noeviction"
-        found.append(_check("memory", safe, f"{bound}, policy {info.eviction}{advice}"))
-    facts = await _info(app.connections.commands, "persistence")
-    if not facts:
-        return [*found, _check("persistence", False, "its ACL hides INFO: not checked")]
-    if facts.get("aof_enabled") == "1":
-        fine = facts.get("aof_last_write_status") == "ok"
-        text = "append-only file" + (
-            "" if fine else ": the last write FAILED, see the server's log"
-        )
-        return [*found, Check("persistence", Level.OK if fine else Level.FAIL, text)]
-    text = "no append-only file: a restart of the server loses tasks"
-    return [*found, _check("persistence", False, text)]
+def _memory(info: ServerInfo) -> Check:
+    bound = f"maxmemory {info.maxmemory:,} bytes" if info.maxmemory else "no maxmemory"
+    safe = info.eviction == "noeviction" or not info.maxmemory
+    advice = "" if safe else ": results may be evicted early; set it to noeviction"
+    return _check("memory", safe, f"{bound}, policy {info.eviction}{advice}")
+
+
+def _of_server(health: ServerHealth) -> list[Check]:
+    times = [seconds * 1000 for seconds in health.pings]
+    text = f"PING takes {median(times):.2f} ms, at most {max(times):.2f} ms of {len(times)}"
+    is_late = abs(health.skew) >= 2
+    clock = f"the clocks differ by {abs(health.skew) * 1000:.0f} ms" + (": set them" * is_late)
+    return [
+        _check("protocol", health.protocol == 3, f"RESP{health.protocol or '?'}"),
+        _check("latency", median(times) < 10, text),
+        _check("clock", not is_late, clock),
+        _persistence(health.persistence),
+    ]
+
+
+def _persistence(found: Persistence | None) -> Check:
+    name = "persistence"
+    if found is None:
+        return _check(name, False, "its ACL hides INFO: not checked")
+    if not found.appends:
+        return _check(name, False, "no append-only file: a restart of the server loses tasks")
+    if not found.wrote:
+        text = "append-only file: the last write FAILED, see the server's log"
+        return Check(name, Level.FAIL, text)
+    return _check(name, True, "append-only file")
 
 
 async def check_work(app: App) -> list[Check]:
-    """Queues are served, and nothing is forgotten in them."""
+    """Whether queues are served, and nothing is forgotten in them.
+
+    Raises:
+        ConnectionFailed: no server in time.
+    """
     workers = await app.workers()
     alive = [worker for worker in workers if not worker["lost"]]
     lost = len(workers) - len(alive)
     text = f"{len(alive)} alive" + (f", {lost} lost a while ago" if lost else "")
     found = [_check("workers", bool(alive) and not lost, text)]
     served = {name for worker in alive for name in worker["queues"]}
-    app.dead_letters()  # declares the group subscriptions, whose queues are looked at too
-    for queue in app.tasks.queues():
-        found.append(await _check_queue(app, queue, is_served=queue.name in served))
+    for store in app.served():
+        health = await examine_queue(store.place, stale_after=_STALE_AFTER)
+        found.append(_of_queue(store.queue, health, is_served=store.queue.name in served))
     return found
 
 
-async def _check_queue(app: App, queue: Queue, *, is_served: bool) -> Check:
-    call = app.connections.commands.call
-    dead = int(await call("XLEN", queue.keys.dead))
-    stale, missing, consumers, pending = 0, [], set(), 0
-    for lane in queue.lanes:
-        try:
-            stale += len(
-                await call("XPENDING", lane.stream, lane.group, "IDLE", _STALE_MS, "-", "+", 100)
-            )
-            members = await call("XINFO", "CONSUMERS", lane.stream, lane.group)
-        except ServerRefused:
-            missing.append(lane.name)
-            continue
-        consumers |= {member[b"name"] for member in members}
-        pending += sum(int(member[b"pending"]) for member in members)
+def _of_queue(queue: Queue, health: QueueHealth, *, is_served: bool) -> Check:
     problems = []
-    if missing:
-        problems.append(
-            f"no group {queue.group!r} on {', '.join(missing)}: no worker has been here"
-        )
+    if health.missing:
+        lanes = ", ".join(health.missing)
+        problems.append(f"no group {queue.group!r} on {lanes}: no worker has been here")
     if not is_served:
         problems.append("no live worker serves it")
-    if stale:
-        problems.append(f"{stale} tasks without a sign of life for a minute: is a worker hanging?")
-    if dead:
-        problems.append(f"{dead} dead letters (castwork dead list)")
-    facts = f"{pending} running, {len(consumers)} consumers"
-    name = f"{queue.name} ({queue.group})" if queue.adopted else queue.name
+    if health.stale:
+        problems.append(
+            f"{health.stale} tasks without a sign of life for a minute: is a worker hanging?"
+        )
+    if health.dead:
+        problems.append(f"{health.dead} dead letters (castwork dead list)")
+    facts = f"{health.running} running, {health.consumers} consumers"
+    name = queue.name if queue.stream is None else f"{queue.name} ({queue.group})"
     return _check(name, not problems, "; ".join([facts, *problems]))
-
-
-def _check(name: str, fine: bool, message: str) -> Check:
-    return Check(name, Level.OK if fine else Level.WARN, message)
-
-
-async def _info(link: Link, section: str) -> dict[str, str]:
-    """A section of INFO; empty where the ACL hides it."""
-    try:
-        raw = await link.call("INFO", section)
-    except (AuthenticationFailed, ServerRefused):
-        return {}
-    lines = (line.partition(":") for line in raw.decode().splitlines() if ":" in line)
-    return {name: value for name, _, value in lines}
-
-
-async def _facts(link: Link, *command: Any) -> dict[bytes, Any]:
-    try:
-        reply = await link.call(*command)
-    except (AuthenticationFailed, ServerRefused):
-        return {}
-    return reply if isinstance(reply, dict) else {}

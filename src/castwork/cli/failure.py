@@ -14,11 +14,11 @@ from castwork.model.errors import (
     UnknownTask,
 )
 
-#: It did not work.
+#: Exit code of a command that did not work.
 FAILED = 1
-#: It was asked wrongly, so that asking again will not help.
+#: Exit code of a command that was asked wrongly, so that asking again will not help.
 MISUSED = 2
-#: A worker's event loop was blocked for good; its supervisor starts another.
+#: Exit code of a worker whose event loop was blocked for good; its supervisor starts another.
 STUCK = 70
 
 _MISUSES = (DefinitionError, InvalidArguments, PayloadTooLarge, UnknownTask)
@@ -39,19 +39,19 @@ class Failure(CastworkError):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the process for a castwork error in it, with one line on stderr and an exit code."""
+    """End the process for a castwork error in the block: one line on stderr and an exit code."""
     try:
         yield
     except* CastworkError as group:  # a worker's roles fail as a group
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        sys.stderr.write(f"castwork: {describe(error)}\n")
+        sys.stderr.write(f"castwork: {one_line(error)}\n")
         sys.exit(exit_code(error))
 
 
-def describe(error: BaseException) -> str:
-    """An error in one line; of one that quotes a log, the log's last line."""
+def one_line(error: BaseException) -> str:
+    """An error in one line; of an error that quotes a log, with the log's last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

@@ -1,4 +1,4 @@
-"""Finding the user's App: "module:attribute"."""
+"""Finding what a command names: the user's App ("module:attribute"), and its channels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from castwork.app import URL_VARIABLE, App
+from castwork.channels.channel import Channel
 from castwork.cli.failure import MISUSED, Failure
 
 
@@ -46,7 +48,7 @@ def load_module(name: str) -> ModuleType:
     """Import the module in "module:attribute".
 
     Raises:
-        Failure: there is none, or it raises.
+        Failure: there is no such module, or importing it raises.
     """
     module = split_name(name)[0]
     if (folder := str(Path.cwd())) not in sys.path:
@@ -54,7 +56,7 @@ def load_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # A module that itself imports what is not installed is another matter.
+        # Another case is a module that is there, and imports what is not installed.
         if error.name is not None and f"{module}.".startswith(f"{error.name}."):
             raise Failure(
                 f"no module named {module!r} in {folder} or among the installed packages",
@@ -74,10 +76,23 @@ def split_name(name: str) -> tuple[str, str]:
     """Split "module:attribute" in two; the attribute is `app` by default.
 
     Raises:
-        Failure: it is not of that form.
+        Failure: the name is not of that form.
     """
     module, _, attribute = name.partition(":")
     attribute = attribute or "app"
     if not all(part.isidentifier() for part in [*module.split("."), attribute]):
         raise Failure(f"not a module: {name!r}; it looks like my_backend:app", code=MISUSED)
     return module, attribute
+
+
+def find_channel(app: App, name: str) -> Channel[Any]:
+    """Find a channel of an App.
+
+    Raises:
+        Failure: there is none of that name.
+    """
+    try:
+        return app.channels[name]
+    except KeyError:
+        known = ", ".join(sorted(app.channels)) or "none"
+        raise Failure(f"no channel {name!r}; there are: {known}", code=MISUSED) from None

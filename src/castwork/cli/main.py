@@ -1,4 +1,4 @@
-"""The `castwork` program: what goes wrong in it is told in one line."""
+"""The `castwork` program: whatever goes wrong in a command is told in one line."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from castwork.cli.failure import MISUSED, Failure, one_line_errors
 def main() -> None:
     """Run the command line; what goes wrong is one line on stderr and an exit code.
 
-    Codes: 0 done, 1 it did not work, 2 it was asked wrongly (unknown module, task or option).
+    Codes: 0 done, 1 the command did not work, 2 it was asked wrongly (unknown module, task or
+    option).
     Errors that castwork does not know keep their traceback.
     """
     with one_line_errors():
         try:
-            from castwork.cli.commands import cli
+            from castwork.cli.program import cli
         except ModuleNotFoundError as error:
             if error.name != "typer":
                 raise

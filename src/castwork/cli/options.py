@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,4 +41,8 @@ Grace = Annotated[
 ]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int, typer.Option("--port", help="Port to listen on; 0 for any free one.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Keep the data in this folder.")
+]
+ChannelName = Annotated[str, typer.Argument(metavar="CHANNEL", help="Name of the channel.")]
 Lifeline = Annotated[int | None, typer.Option("--lifeline", hidden=True)]

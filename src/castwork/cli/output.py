@@ -24,7 +24,7 @@ def print_json(value: object, *, indent: int = 2) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table, or in one line that it is empty."""
+    """Print a table; for an empty table, one line that says so."""
     made = make_table(title, columns, rows)
     if made.row_count:
         console().print(made)
@@ -48,7 +48,7 @@ def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def console() -> Console:
-    """A console on stdout; into a file or a pipe it writes long lines whole."""
+    """A console on stdout, which writes long lines whole into a file or a pipe."""
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=240)

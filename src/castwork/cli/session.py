@@ -16,7 +16,7 @@ T = TypeVar("T")
 def on_server(name: str | None, redis: str | None, action: Callable[[App], Awaitable[T]]) -> T:
     """Load an App, connect to its server, run the action, and close.
 
-    The App's handlers do not run: who looks is no member of the channels.
+    The App's handlers do not run: a command that looks is no member of the channels.
 
     Raises:
         Failure: there is no such App, or its server is a private one.

@@ -28,7 +28,7 @@ class Terminal:
         self.write(f"{prefix} {line}")
 
     def write(self, line: str) -> None:
-        """Print a line; where it went is gone, it is dropped."""
+        """Print a line; the line is dropped when nobody reads the output any more."""
         try:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()

@@ -32,7 +32,7 @@ from castwork.gateway import create_gateway
 
 logger = logging.getLogger(__name__)
 
-charges: dict[str, Charge] = {}  # by document, so that one that was billed twice counts once
+charges: dict[str, Charge] = {}  # by document: a document that was billed twice counts once
 
 
 class Prompt(BaseModel):
@@ -84,7 +84,7 @@ async def start_inference(body: Prompt) -> dict[str, str]:
 
 @router.post("/process-document", status_code=202)
 async def upload_document(file: UploadFile) -> dict[str, str]:
-    """Queues a text or PDF file, and tells everyone at once that it has come."""
+    """Queues a text or PDF file, and tells everyone at once that the file has come."""
     content = await file.read(MAX_FILE + 1)
     if len(content) > MAX_FILE:
         raise HTTPException(413, f"a document may have {MAX_FILE:,} bytes")
@@ -119,7 +119,7 @@ async def read_settings() -> Sampling:
 
 @router.put("/settings")
 async def change_settings(body: Sampling) -> dict[str, Any]:
-    """Changes what the body names, in every process, and says which have it."""
+    """Changes what the body names, in every process, and says which processes have the change."""
     changed = sampling.value.model_copy(update=body.model_dump(exclude_unset=True))
     receipt = await sampling.set(changed)
     applied = await receipt.applied(timeout=5)

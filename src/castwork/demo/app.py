@@ -18,7 +18,7 @@ from castwork.demo.weights import Weights
 logger = logging.getLogger(__name__)
 
 # Arguments travel through Redis as JSON, in which bytes grow by a third. That will do for the
-# files of a demo; for larger ones, keep the file in a store of your own and send its address.
+# files of a demo; larger files belong in a store of your own, and their addresses into arguments.
 MAX_FILE = 2_000_000
 READ_AT_MOST = 6  # chunks of a document that the model reads, spread over the whole text
 CENTS_PER_PAGE = 2
@@ -65,8 +65,8 @@ async def count(event: DocumentEvent) -> None:
 async def bill(event: DocumentEvent) -> None:
     """Of all workers, one bills the document.
 
-    Should it die before it has said so, another bills it again. So a charge names its document,
-    and whoever adds up the charges counts each document once.
+    Should that worker die before it has said so, another bills the document again. So a charge
+    names its document, and the ledger, which adds up the charges, counts each document once.
     """
     if event.event == "document_processed":
         cents = CENTS_PER_PAGE * event.pages

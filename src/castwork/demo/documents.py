@@ -54,7 +54,7 @@ def split_text(pages: list[str], *, words_per_chunk: int = 180) -> list[str]:
     if words_per_chunk < 1:
         raise ValueError(f"words_per_chunk must be at least 1, not {words_per_chunk}")
     chunks: list[str] = []
-    size = words_per_chunk  # words in the last chunk; "full" makes the first piece start one
+    size = words_per_chunk  # words in the last chunk; at first "full": a first chunk is begun
     for separator, piece in _pieces(pages, words_per_chunk):
         words = count_words(piece)
         if size + words > words_per_chunk:
@@ -87,7 +87,7 @@ def _pdf_pages(data: bytes, filename: str) -> list[str]:
 
 
 def _pieces(pages: list[str], limit: int) -> Iterator[tuple[str, str]]:
-    """Yields (what separates it from the piece before, piece), no piece above `limit` words."""
+    """Yields (separator from the piece before, piece), no piece above `limit` words."""
     for page in pages:
         for paragraph in PARAGRAPH_END.split(page):
             if 0 < count_words(paragraph) <= limit:

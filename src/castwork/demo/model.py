@@ -98,7 +98,7 @@ class SmallModel:
             done.result()
         finally:
             gone.set()
-            if not job.cancel():  # it runs or has run; one that waits for its turn never will
+            if not job.cancel():  # the job runs or has run; a cancelled job never will
                 await asyncio.wait([done])
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class SmallModel:
         failure: list[Exception] = []
 
         def on_chunk(chunk: dict[str, Any]) -> bool:
-            """Returns True to stop. llama.cpp would swallow an exception, so it is kept."""
+            """Returns True to stop. Exceptions are kept, as llama.cpp would swallow them."""
             try:
                 if gone.is_set() or self._closed.is_set() or (should_stop and should_stop()):
                     return True

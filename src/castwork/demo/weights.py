@@ -34,7 +34,7 @@ class Weights:
     async def update(self, name: str, version: str) -> None:
         """Note the new version, drop the old copy and load again, if there was one.
 
-        Answers that are under way keep the old copy until they end; it is freed with the last.
+        Answers that are under way keep the old copy, which is freed when the last of them ends.
         """
         self.versions[name] = version
         async with self._loading:

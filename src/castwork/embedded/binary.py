@@ -18,7 +18,7 @@ def find_binary() -> Path:
         ``valkey-server``, else of ``redis-server`` on ``PATH``.
 
     Raises:
-        ServerUnavailable: There is none of them; the message says what to install.
+        ServerUnavailable: There is no such program; the message says what to install.
     """
     bundled = _find_bundled()
     if bundled is not None:
@@ -51,8 +51,8 @@ def server_command(folder: Path, *, persistent: bool, address: str | int) -> lis
     """Builds the command line of a server.
 
     Args:
-        folder: Where the server works and keeps its append-only file.
-        persistent: Whether it keeps one; otherwise it writes nothing at all.
+        folder: Where the server works and keeps its append-only file, if there is to be one.
+        persistent: Whether there is such a file; otherwise the server writes nothing at all.
         address: The path of its Unix socket, or its TCP port on 127.0.0.1.
 
     Raises:

@@ -50,8 +50,8 @@ os.register_at_fork(after_in_child=_close_pipes)
 class GuardedProcess:
     """One server process with its guard and its private folder.
 
-    The guard is a shell in a session of its own, out of reach of Ctrl-C in the terminal. It ends
-    the server when this process ends, be it by SIGKILL.
+    The guard is a shell in a session of its own, out of reach of Ctrl-C in the terminal. The guard
+    ends the server when this process ends, be it by SIGKILL.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class GuardedProcess:
         return self._guard is not None and self._owner == os.getpid() and self._guard.poll() is None
 
     def run(self, command: list[str], log: BinaryIO, lock: int | None) -> None:
-        """Starts the command; it writes to the log and keeps the lock for as long as it lives."""
+        """Starts the command, which writes to the log and keeps the lock until it ends."""
         read_end, self._pipe = os.pipe()  # close-on-exec, so that no other child inherits it
         _pipes.add(self._pipe)
         path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/bin", "/bin"))
@@ -86,7 +86,7 @@ class GuardedProcess:
             os.close(read_end)
         assert self._guard.stdout is not None
         with self._guard.stdout as stdout:
-            self.pid = int(stdout.readline() or 0)  # nothing: the guard has failed and ended
+            self.pid = int(stdout.readline() or 0)  # no line: the guard has failed and ended
 
     def end(self) -> None:
         """Ends the server and removes the private folder; does nothing in a forked child."""
@@ -114,8 +114,8 @@ def _private_folder() -> Path:
 def lock_folder(folder: Path) -> int:
     """Locks a data folder and returns the file descriptor that holds the lock.
 
-    The server inherits it. So the lock outlives a parent that is killed, and a successor cannot
-    open the data while the old server still writes.
+    The server inherits the descriptor. So the lock outlives a parent that is killed, and a
+    successor cannot open the data while the old server still writes.
 
     Raises:
         ServerUnavailable: Another server has the folder.

@@ -10,17 +10,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from castwork.app import App
-from castwork.gateway.client import Client
 from castwork.gateway.errors import GatewayRoute
 from castwork.gateway.hub import Hub
 from castwork.gateway.lookup import find_channel
 from castwork.gateway.requests import read_json
+from castwork.gateway.responses import json_response
 from castwork.gateway.sse import EventStream, Streams, read_position
-from castwork.model.codec import encode
+from castwork.gateway.subscriber import Subscriber
 from castwork.model.errors import InvalidArguments
 
 Applied = Annotated[
-    float, Query(ge=0, le=60, description="Seconds to wait until every process has handled it.")
+    float, Query(ge=0, le=60, description="Seconds to wait until all processes have handled it.")
 ]
 After = Annotated[str | None, Query(description="Id of the last event that the client has.")]
 
@@ -41,7 +41,7 @@ class ChannelRoutes:
 
     Args:
         app: whose channels.
-        hub: shares one subscription of a channel among its clients.
+        hub: shares one subscription of a channel among its subscribers.
         streams: where open event streams are kept.
         origins: other sites whose pages may publish.
     """
@@ -66,12 +66,12 @@ class ChannelRoutes:
             {"channel": channel.name, "history": channel.history}
             for channel in self._app.channels.values()
         ]
-        return _json(channels, 200)
+        return json_response(channels)
 
     async def publish(self, request: Request, name: str, applied: Applied = 0) -> Response:
-        """Publish an event. With `applied`, say which processes have handled it."""
+        """Publish an event. With `applied`, say which processes have handled the event."""
         channel = find_channel(self._app, name)
-        if applied and channel.keys is None:
+        if applied and not channel.has_history:
             raise InvalidArguments(
                 f"channel {name!r} has no history, so nobody can tell who applied its events",
                 field="applied",
@@ -81,27 +81,23 @@ class ChannelRoutes:
         receipt = await channel.publish(channel.codec.decode(body))
         if applied:
             result = await receipt.applied(timeout=applied)
-            return _json({"channel": name, "id": receipt.id, **asdict(result)}, 200)
-        if channel.keys is None:
-            return _json({"channel": name, "subscribers": receipt.subscribers}, 202)
-        return _json({"channel": name, "id": receipt.id}, 202)
+            return json_response({"channel": name, "id": receipt.id, **asdict(result)})
+        if not channel.has_history:
+            return json_response({"channel": name, "subscribers": receipt.subscribers}, 202)
+        return json_response({"channel": name, "id": receipt.id}, 202)
 
     async def listen(self, request: Request, name: str, after: After = None) -> Response:
-        """Listen to a channel; `resync` says that events are missing which nobody has any more.
+        """Listen to a channel; `resync` says that events are missing for good.
 
         On a channel with history a client that reconnects with `Last-Event-ID` misses nothing
         and gets nothing twice. `after=0` begins with the oldest event that is kept.
         """
         channel = find_channel(self._app, name)
-        client = await self._hub.join(channel, read_position(request, after))
-        return EventStream(_pieces(client), self._streams, client.leave)
+        subscriber = await self._hub.join(channel, read_position(request, after))
+        return EventStream(_pieces(subscriber), self._streams, subscriber.leave)
 
 
-async def _pieces(client: Client) -> AsyncGenerator[bytes, None]:
-    async with aclosing(client.batches()) as batches:
+async def _pieces(subscriber: Subscriber) -> AsyncGenerator[bytes, None]:
+    async with aclosing(subscriber.batches()) as batches:
         async for batch in batches:
             yield b"".join([frame.sse for frame in batch])
-
-
-def _json(value: object, status: int) -> Response:
-    return Response(encode(value), status, media_type="application/json")

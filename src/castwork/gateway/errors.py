@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from castwork.model.codec import encode
 from castwork.model.errors import (
+    AmbiguousId,
     AuthenticationFailed,
     CastworkError,
     ConnectionFailed,
@@ -28,21 +29,9 @@ from castwork.model.errors import (
     ServerUnsupported,
     TaskNotFound,
     UndecodableEntry,
+    UnknownName,
     UnknownTask,
 )
-
-
-class UnknownName(UnknownTask):
-    """No task function or channel of that name.
-
-    Attributes:
-        close: names that look like it.
-    """
-
-    def __init__(self, message: str, close: Sequence[str] = ()) -> None:
-        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-        super().__init__(message + hint)
-        self.close = list(close)
 
 
 class UnknownChannel(UnknownName):
@@ -61,15 +50,12 @@ class ForeignOrigin(CastworkError):
     """A page of another site sent the request."""
 
 
-class AmbiguousId(CastworkError):
-    """Dead letters of several queues have the id."""
-
-
 class TooMany(CastworkError):
     """One socket asks for more than it may have."""
 
 
-#: Status and name of each error; the class itself counts before its bases.
+#: Status and name of each error; an entry for the error's own class counts before those of its
+#: bases.
 _TABLE: dict[type[BaseException], tuple[int, str]] = {
     BadPosition: (400, "bad_position"),
     ForeignOrigin: (403, "foreign_origin"),
@@ -109,7 +95,7 @@ def error_body(error: CastworkError) -> dict[str, Any]:
     body: dict[str, Any] = {"error": find_status(error)[1], "message": message}
     if isinstance(error, InvalidArguments):
         body["field"] = error.field
-    if isinstance(error, UnknownName):
+    elif isinstance(error, UnknownName):
         body["close"] = error.close
     return body
 
@@ -136,7 +122,7 @@ class GatewayRoute(APIRoute):
     """A route that answers castwork's errors by the table, in whatever app it is mounted."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap the route's handler."""
+        """Wrap the route's handler, so that errors that it raises are answered."""
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
@@ -147,6 +133,6 @@ class GatewayRoute(APIRoute):
             except RequestValidationError as error:
                 return error_response(_invalid_request(error))
             except ClientDisconnect:
-                return Response(status_code=400)  # nobody reads it
+                return Response(status_code=400)  # the client is gone, nobody reads the answer
 
         return guarded

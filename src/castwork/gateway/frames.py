@@ -8,10 +8,11 @@ from typing import Any
 
 from castwork.channels.channel import Channel
 from castwork.channels.event import Resync
-from castwork.channels.follower import HistoryFollower
+from castwork.channels.follower import Heard, HistoryFollower
 from castwork.gateway.sse import sse_frame
 from castwork.model.codec import encode
 from castwork.model.errors import InvalidArguments
+from castwork.model.position import Position
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 class Frame:
-    """One event, shared by all clients that it goes to.
+    """One event, shared by all subscribers that it goes to.
 
     Attributes:
         id: position in the history, empty on a channel without history.
@@ -35,9 +36,9 @@ class Frame:
         self.size = len(event or b"")
 
     @cached_property
-    def position(self) -> tuple[int, int] | None:
-        """The id as a pair that can be compared, None where there is none."""
-        return position_of(self.id) if self.id else None
+    def position(self) -> Position | None:
+        """The id as a position, None where there is none."""
+        return Position.parse(self.id) if self.id else None
 
     @cached_property
     def sse(self) -> bytes:
@@ -56,42 +57,34 @@ class Frame:
         return f'{{"type":"event","channel":{name},"id":"{self.id}","event":{event}}}'
 
 
-def position_of(event_id: str) -> tuple[int, int]:
-    """An event id as a pair that can be compared."""
-    ms, _, sequence = event_id.partition("-")
-    return int(ms), int(sequence or 0)
-
-
 class FrameMaker:
     """Makes the frames of one channel, and reads its history.
 
     Attributes:
         name: the channel's name.
-        has_history: whether a client that missed events can have them from a history.
+        has_history: whether a subscriber that missed events can have them from a history.
     """
 
     def __init__(self, channel: Channel[Any]) -> None:
         self.name = channel.name
-        self.has_history = channel.keys is not None
+        self.has_history = channel.has_history
         self._channel = channel
 
-    def make(self, item: tuple[str, bytes] | Resync) -> Frame | None:
+    def make(self, item: Heard | Resync) -> Frame | None:
         """Make a frame; None for what is no event of the channel's type."""
         if isinstance(item, Resync):
             return self.resync()
         try:
-            self._channel.codec.decode(item[1])
+            self._channel.codec.decode(item.event)
         except InvalidArguments as error:
             logger.error("channel %s: an event was skipped: %s", self.name, error)
             return None
-        return Frame(self.name, *item)
+        return Frame(self.name, item.id, item.event)
 
     def resync(self) -> Frame:
         """The notice that events are missing."""
         return Frame(self.name, "", None)
 
-    def reader(self, after: str | None) -> HistoryFollower:
+    def reader(self, after: Position | None) -> HistoryFollower:
         """A reader of the history behind an event."""
-        reader = self._channel.follower(after)
-        assert isinstance(reader, HistoryFollower)
-        return reader
+        return self._channel.history_follower(after)

@@ -1,4 +1,4 @@
-"""Finding what a path names: task functions, tasks and channels."""
+"""Finding what a path names: tasks and channels."""
 
 from __future__ import annotations
 
@@ -7,35 +7,15 @@ from typing import Any
 
 from castwork.app import App
 from castwork.channels.channel import Channel
-from castwork.gateway.errors import UnknownChannel, UnknownName
-from castwork.model.errors import TaskNotFound
-from castwork.tasks.function import TaskFunction
-from castwork.tasks.task import Task, TaskStatus
-
-
-def list_functions(app: App) -> list[TaskFunction[..., Any]]:
-    """The task functions that may be called: all but the handlers of groups."""
-    return [function for function in app.tasks if function.queue.keeps_records]
-
-
-def find_function(app: App, name: str) -> TaskFunction[..., Any]:
-    """Find a task function.
-
-    Raises:
-        UnknownName: there is none; it tells names that are close.
-    """
-    functions = {function.name: function for function in list_functions(app)}
-    if name not in functions:
-        close = get_close_matches(name, functions)
-        raise UnknownName(f"no task function is named {name!r}", close)
-    return functions[name]
+from castwork.gateway.errors import UnknownChannel
+from castwork.tasks.task import Task
 
 
 def find_channel(app: App, name: str) -> Channel[Any]:
     """Find a channel.
 
     Raises:
-        UnknownChannel: there is none; it tells names that are close.
+        UnknownChannel: there is none; the error tells names that are close.
     """
     if name not in app.channels:
         close = get_close_matches(name, app.channels)
@@ -43,23 +23,18 @@ def find_channel(app: App, name: str) -> Channel[Any]:
     return app.channels[name]
 
 
-async def find_task(app: App, task_id: str) -> tuple[Task[Any], TaskStatus | None]:
-    """Find a task and its state.
+async def find_task(app: App, task_id: str) -> Task[Any]:
+    """Find a task that exists, or that may yet begin to.
 
-    The id of an adopted stream's entry names no stream, so the one that has a record of it is
-    taken. Before its task starts none has: the state is then None.
+    An entry of an adopted stream has no record before its task starts, so that its id is taken on
+    trust.
 
     Raises:
         TaskNotFound: there is no such task, or its record passed its TTL.
+        ConnectionFailed: no server in time.
     """
     task = app.get_task(task_id)
-    adopting = [f for f in app.tasks.adopting_for(task_id) if f.queue.name == task.queue]
-    if not adopting:
-        return task, await task.status()
-    candidates = [function.task(task_id) for function in app.tasks.adopting_for(task_id)]
-    for candidate in candidates:
-        try:
-            return candidate, await candidate.status()
-        except TaskNotFound:
-            continue
-    return candidates[0], None
+    adopted = {function.queue.name for function in app.tasks if function.queue.stream is not None}
+    if task.queue not in adopted:
+        await task.status()
+    return task

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from castwork.inspect.inspector import QueueInfo
+from castwork.store.look import QueueInfo
 
 #: Content type of the format.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -71,8 +71,8 @@ class Snapshot(Collector):
         capacity = GaugeMetricFamily(
             "castwork_worker_capacity", "Tasks that a worker can run.", labels=["worker"]
         )
-        # Per worker, because a sum over workers would fall when one leaves, which a counter
-        # must not. Sum the rates: sum by (kind) (rate(castwork_tasks_processed_total[5m])).
+        # Per worker, because a sum over workers would fall when a worker leaves, and a counter
+        # must not fall. Sum the rates: sum by (kind) (rate(castwork_tasks_processed_total[5m])).
         processed = CounterMetricFamily(
             "castwork_tasks_processed",
             "Outcomes by kind since the worker's start.",

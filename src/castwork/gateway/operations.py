@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from castwork.app import App
-from castwork.gateway.errors import AmbiguousId, GatewayRoute
+from castwork.gateway.errors import GatewayRoute
 from castwork.gateway.hub import Hub
 from castwork.gateway.metrics import CONTENT_TYPE, Snapshot, write_metrics
 from castwork.gateway.requests import read_json
-from castwork.model.codec import encode
+from castwork.gateway.responses import json_response
 from castwork.model.errors import CastworkError, TaskNotFound
-from castwork.tasks.dead_letters import DeadLetter, DeadLetters
+from castwork.model.position import Position
+from castwork.model.states import TaskState
+from castwork.tasks.dead_letters import DeadLetters, find_letter
 
 InQueue = Annotated[str | None, Query(description="Name of the queue.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -50,44 +52,45 @@ class OperationRoutes:
 
     async def list_queues(self) -> Response:
         """List the queues: what waits per lane, runs, is scheduled, is dead."""
-        return _json(await self._app.queues())
+        return json_response(await self._app.queues())
 
     async def list_workers(self) -> Response:
         """List the workers: id, process, host, queues, and the tasks that each runs."""
-        return _json(await self._app.workers())
+        return json_response(await self._app.workers())
 
     async def list_dead(self, queue: InQueue = None, limit: Limit = 100) -> Response:
         """List the dead letters, the newest first."""
         lists = await asyncio.gather(
-            *(letters.list(limit=limit) for letters in await self._letters(queue))
+            *(letters.list(limit=limit) for letters in self._letters(queue))
         )
         found = [letter for listed in lists for letter in listed]
-        found.sort(key=_age, reverse=True)
-        return _json(found[:limit])
+        found.sort(key=lambda letter: Position.parse(letter.id), reverse=True)
+        return json_response(found[:limit])
 
     async def replay(self, request: Request, letter_id: str, queue: InQueue = None) -> Response:
         """Queue a dead letter again, named by its id or its task's, with all its attempts."""
         await read_json(request, limit=1000, origins=self._origins)
-        letters = await self._find(letter_id, queue)
-        task_id = await letters.replay(letter_id)
-        return _json({"task_id": task_id, "status": "queued", "queue": letters.queue})
+        letters, letter = await find_letter(self._letters(queue), letter_id)
+        task_id = await letters.replay(letter.id)
+        status = TaskState.QUEUED
+        return json_response({"task_id": task_id, "status": status, "queue": letters.queue})
 
     async def purge(self, letter_id: str, queue: InQueue = None) -> Response:
         """Delete a dead letter, named by its id or its task's."""
-        letters = await self._find(letter_id, queue)
-        await letters.purge(letter_id)
-        return _json({"purged": letter_id, "queue": letters.queue})
+        letters, letter = await find_letter(self._letters(queue), letter_id)
+        await letters.purge(letter.id)
+        return json_response({"purged": letter_id, "queue": letters.queue})
 
     async def tell_alive(self) -> Response:
-        """Answer: the process lives. Says nothing of the server."""
-        return _json({"alive": True})
+        """Answer: the process lives. That says nothing of the server."""
+        return json_response({"alive": True})
 
     async def tell_ready(self) -> Response:
         """Say whether calls go through: 503 with the reason when not."""
         reason = await self._find_reason()
         if reason:
-            return _json({"ready": False, "reason": reason}, 503)
-        return _json({"ready": True})
+            return json_response({"ready": False, "reason": reason}, 503)
+        return json_response({"ready": True})
 
     async def write_metrics(self) -> Response:
         """Write the metrics for Prometheus."""
@@ -103,53 +106,18 @@ class OperationRoutes:
                 await connections.open()
         except CastworkError as error:
             return str(error)
-        if not connections.commands.is_connected:
-            return f"no connection for commands to {connections.address}"
+        for link in connections.links():
+            if not link.is_connected:
+                return f"no connection for commands to {link.endpoint}"
         if not connections.pushes.is_connected:
             return f"no connection for pushes to {connections.address}"
         return ""
 
-    async def _letters(self, queue: str | None) -> list[DeadLetters]:
-        if not self._app.connections.is_open:
-            await self._app.connections.open()
+    def _letters(self, queue: str | None) -> list[DeadLetters]:
+        """The dead letters of all queues, or of one. Raises TaskNotFound."""
         letters = self._app.dead_letters()
         if queue is not None:
             letters = [one for one in letters if one.queue == queue]
             if not letters:
                 raise TaskNotFound(f"no queue is named {queue!r}")
         return letters
-
-    async def _find(self, letter_id: str, queue: str | None) -> DeadLetters:
-        """Find the one queue that has the dead letter.
-
-        Raises:
-            TaskNotFound: none has.
-            AmbiguousId: several have one of that id.
-        """
-        letters = await self._letters(queue)
-        found: list[Any] = await asyncio.gather(
-            *(one.get(letter_id) for one in letters), return_exceptions=True
-        )
-        for answer in found:
-            if isinstance(answer, BaseException) and not isinstance(answer, TaskNotFound):
-                raise answer
-        having = [
-            one
-            for one, answer in zip(letters, found, strict=True)
-            if isinstance(answer, DeadLetter)
-        ]
-        if not having:
-            raise TaskNotFound(f"no dead letter {letter_id}")
-        if len(having) > 1:
-            names = ", ".join(one.queue for one in having)
-            raise AmbiguousId(f"dead letters of several queues have that id: {names}; pass queue=")
-        return having[0]
-
-
-def _age(letter: DeadLetter) -> tuple[int, int]:
-    ms, _, sequence = letter.id.partition("-")
-    return int(ms), int(sequence)
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(encode(value), status, media_type="application/json")

@@ -11,6 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from castwork.gateway.errors import ForeignOrigin, NotJson, error_response
 from castwork.model.errors import PayloadTooLarge
 
+#: What callers from outside may ask for: seconds of a delay, characters of an idempotency key.
+LONGEST_DELAY = 366 * 86_400
+LONGEST_KEY = 255
+
 
 class BodyLimit:
     """Answers 413 to every request whose body is over the limit, multipart uploads included.
@@ -45,7 +49,7 @@ class BodyLimit:
             if not refused and not answered:
                 refused = True
                 await error_response(self._too_large(size))(scope, receive, send)
-            return {"type": "http.disconnect"}  # the app stops reading, it is answered already
+            return {"type": "http.disconnect"}  # the app stops reading: the request is answered
 
         async def once(message: Message) -> None:
             nonlocal answered
@@ -70,9 +74,9 @@ async def read_json(request: Request, *, limit: int, origins: Sequence[str]) -> 
     type, and a request without one must not come from another site's page.
 
     Raises:
-        PayloadTooLarge: it is over `limit` bytes.
-        NotJson: it has another content type.
-        ForeignOrigin: it has none, and a page of another origin sent it.
+        PayloadTooLarge: the body is over `limit` bytes.
+        NotJson: the body has another content type.
+        ForeignOrigin: there is no content type, and a page of another origin sent the request.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:

@@ -44,7 +44,7 @@ def read_position(request: Request, after: str | None) -> str | None:
     """The id to go on behind: the `Last-Event-ID` of a reconnect, else `after`.
 
     Raises:
-        BadPosition: it is no id.
+        BadPosition: what the client sent is no id.
     """
     return check_position(request.headers.get("last-event-id") or after)
 
@@ -53,7 +53,7 @@ def check_position(after: str | None) -> str | None:
     """Check an id from outside: two numbers of 64 bits, of which the second may be left out.
 
     Raises:
-        BadPosition: it is no id.
+        BadPosition: what the client sent is no id.
     """
     if not after:
         return None
@@ -66,8 +66,8 @@ def check_position(after: str | None) -> str | None:
 class Streams:
     """The event streams that are open in this process.
 
-    They never end by themselves, so a server that waits for its requests would not stop:
-    `close` ends them, and their clients reconnect with `Last-Event-ID`.
+    Event streams never end by themselves, so a server that waits for its requests would not stop:
+    `close` ends the streams, and their clients reconnect with `Last-Event-ID`.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Streams:
             stream.cancel()
 
     def close(self) -> None:
-        """End every stream, and those that come."""
+        """End every stream, and from now on each new one at once."""
         self._closed = True
         for stream in tuple(self._open):
             stream.cancel()
@@ -96,7 +96,7 @@ class EventStream(StreamingResponse):
 
     Args:
         pieces: the events, each piece whole.
-        streams: where it is kept while it is open.
+        streams: where the stream is kept while it is open.
         close: frees what the pieces come from; called once, however the stream ends.
     """
 
@@ -125,7 +125,7 @@ class EventStream(StreamingResponse):
             self._streams.add(stream)
             await self._watch(stream, gone, send)
         except asyncio.CancelledError:
-            pass  # the server stops: this is the end of the request, so end it in good order
+            pass  # the server stops, so this request ends in good order
         finally:
             stream.cancel()
             gone.cancel()

@@ -8,12 +8,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
+
 from castwork.gateway.sse import sse_frame
+from castwork.model.chunk import Chunk
 from castwork.model.codec import encode
-from castwork.model.errors import ConnectionFailed, ServerRefused
-from castwork.model.record import Record
-from castwork.tasks.chunks import Chunk
-from castwork.tasks.task import Task, TaskStatus, status_of
+from castwork.model.errors import ServerError
+from castwork.model.record import TaskStatus, status_of
+from castwork.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +26,15 @@ _PATIENCE = 0.5
 async def follow_task(
     task: Task[Any], after: str | None
 ) -> AsyncGenerator[Chunk | TaskStatus, None]:
-    """Follow a task until it ends; each chunk comes once, each change of state too.
+    """Follow a task until it ends; each chunk comes once, each change of status too.
 
-    It goes on where it was when the server has been away.
+    When the server has been away, following goes on behind the last chunk.
+
+    Args:
+        after: id of the last chunk that the client has, None for the beginning.
+
+    Raises:
+        TaskNotFound: there is no such task, or its record passed its TTL.
     """
     last_seen = None
     while True:
@@ -36,38 +44,28 @@ async def follow_task(
                     if isinstance(item, Chunk):
                         after = item.id
                         yield item
-                    elif (seen := (item.state, item.attempts, item.worker)) != last_seen:
+                    elif (seen := (item.status, item.attempts, item.worker)) != last_seen:
                         last_seen = seen
-                        yield _status(task, item)
+                        yield status_of(task.id, task.queue, item)
             return
-        except (ConnectionFailed, ServerRefused) as error:
+        except ServerError as error:
             logger.warning("following task %s waits: %s", task.id, error)
             await asyncio.sleep(_PATIENCE)
 
 
-def _status(task: Task[Any], record: Record) -> TaskStatus:
-    return status_of(task.id, task.queue, record)
-
-
-def encode_status(status: TaskStatus) -> bytes:
-    """A status as JSON. Tracebacks are for operators, who find them in the dead letters."""
-    if status.error is not None:
-        status.error.traceback = ""
-    return encode(status)
-
-
-def event_of(item: Chunk | TaskStatus) -> str:
-    """The name of an event: `status`, `chunk`, `progress`, `reset` or `result`."""
-    if isinstance(item, Chunk):
-        return item.kind
-    return "result" if item.status.is_final else "status"
+def public_status(status: TaskStatus) -> TaskStatus:
+    """A status without its traceback, which is for operators: dead letters have it."""
+    if status.error is None:
+        return status
+    error = msgspec.structs.replace(status.error, traceback="")
+    return msgspec.structs.replace(status, error=error)
 
 
 def task_sse(item: Chunk | TaskStatus) -> bytes:
     """An item as a server-sent event."""
     if isinstance(item, Chunk):
         return sse_frame(item.kind, encode(item.data), item.id)
-    return sse_frame(event_of(item), encode_status(item))
+    return sse_frame(_name_of(item), encode(public_status(item)))
 
 
 def task_message(task_id: str, item: Chunk | TaskStatus) -> str:
@@ -75,4 +73,10 @@ def task_message(task_id: str, item: Chunk | TaskStatus) -> str:
     if isinstance(item, Chunk):
         message = {"type": item.kind, "task_id": task_id, "id": item.id, "data": item.data}
         return encode(message).decode()
-    return f'{{"type":"{event_of(item)}",{encode_status(item)[1:].decode()}'
+    status = encode(public_status(item)).decode()
+    return f'{{"type":"{_name_of(item)}",{status[1:]}'
+
+
+def _name_of(status: TaskStatus) -> str:
+    """The name of the event that tells a status."""
+    return "result" if status.status.is_final else "status"

@@ -10,27 +10,29 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from castwork.app import App
 from castwork.gateway.errors import GatewayRoute
-from castwork.gateway.lookup import find_function, find_task, list_functions
-from castwork.gateway.requests import read_json
+from castwork.gateway.lookup import find_task
+from castwork.gateway.requests import LONGEST_DELAY, LONGEST_KEY, read_json
+from castwork.gateway.responses import json_response
 from castwork.gateway.sse import EventStream, Streams, read_position
-from castwork.gateway.task_events import encode_status, follow_task, task_sse
-from castwork.model.codec import encode
+from castwork.gateway.task_events import follow_task, public_status, task_sse
+from castwork.model.call_options import CallOptions
 from castwork.model.errors import ResultTimeout
-from castwork.model.states import Priority, TaskState
-from castwork.tasks.function import Options
-from castwork.tasks.task import Task, status_of
-
-_YEAR = 366 * 86_400
+from castwork.model.record import TaskStatus
+from castwork.model.states import Priority
+from castwork.tasks.calls import enqueue_call, find_function
+from castwork.tasks.task import Task
 
 Wait = Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the outcome.")]
-Delay = Annotated[float, Query(ge=0, le=_YEAR, description="Seconds until it is queued.")]
+Delay = Annotated[
+    float, Query(ge=0, le=LONGEST_DELAY, description="Seconds until the task is queued.")
+]
 Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         min_length=1,
-        max_length=255,
-        description="A second call with the same key answers with the first one's task.",
+        max_length=LONGEST_KEY,
+        description="A second call with the same key answers with the task of the first call.",
     ),
 ]
 After = Annotated[str | None, Query(description="Id of the last event that the client has.")]
@@ -61,7 +63,7 @@ class TaskRoutes:
         self._origins = origins
 
     def router(self) -> APIRouter:
-        """Make the router. Queues may have slashes in their names, and so their tasks' ids."""
+        """Make the router. Queues may have slashes in their names, and so may ids of tasks."""
         router = APIRouter(route_class=GatewayRoute, tags=["tasks"])
         get, post = router.get, router.post
         get("/tasks")(self.list_functions)
@@ -80,9 +82,9 @@ class TaskRoutes:
                 "description": function.__doc__ or "",
                 "arguments": function.signature.json_schema(),
             }
-            for function in list_functions(self._app)
+            for function in self._app.tasks
         ]
-        return _json(encode(functions))
+        return json_response(functions)
 
     async def enqueue(
         self,
@@ -93,48 +95,43 @@ class TaskRoutes:
         delay: Delay = 0,
         idempotency_key: Key = None,
     ) -> Response:
-        """Enqueue a call. With `wait`, answer its outcome if it comes in time."""
-        function = find_function(self._app, task_name)
+        """Enqueue a call. With `wait`, answer its outcome if that comes in time."""
+        find_function(self._app.tasks, task_name)  # an unknown name is said before a bad body
         limit = self._app.settings.limits.payload
         arguments = await read_json(request, limit=limit, origins=self._origins) or b"{}"
-        function.signature.decode(arguments)
-        options: Options = {"priority": priority, "delay": delay}
+        options: CallOptions = {"priority": priority, "delay": delay}
         if idempotency_key is not None:
             options["key"] = idempotency_key
-        task = await function.options(**options).enqueue_encoded(arguments)
-        if wait and (outcome := await _wait_for(task, wait)) is not None:
-            return _json(outcome)
-        state = TaskState.SCHEDULED if delay else TaskState.QUEUED
-        if wait or idempotency_key is not None:  # it may have come further by now
-            state = (await task.status()).status
-        accepted = {"task_id": task.id, "status": state, "queue": task.queue}
-        return _json(encode(accepted), 202)
+        task, status = await enqueue_call(self._app.tasks, task_name, arguments, options)
+        if wait and status is not None:
+            # A task that was there already may have ended before this call.
+            outcome = await (task.status() if status.is_final else _wait_for(task, wait))
+            if outcome.status.is_final:
+                return json_response(public_status(outcome))
+            status = outcome.status
+        return json_response({"task_id": task.id, "status": status, "queue": task.queue}, 202)
 
     async def show(self, task_id: str, wait: Wait = 0) -> Response:
-        """Tell a task's state, and its result once there is one."""
-        task, status = await find_task(self._app, task_id)
-        if wait and (status is None or not status.status.is_final):
-            outcome = await _wait_for(task, wait)
-            if outcome is not None:
-                return _json(outcome)
-            status = None
-        return _json(encode_status(status or await task.status()))
+        """Tell a task's status, and its result once there is one."""
+        task = self._app.get_task(task_id)
+        status = await _wait_for(task, wait) if wait else await task.status()
+        return json_response(public_status(status))
 
     async def cancel(self, task_id: str, wait: Wait = 10) -> Response:
         """Cancel a task, waiting or running; a running one gets `wait` seconds to let go."""
-        task, _ = await find_task(self._app, task_id)
+        task = self._app.get_task(task_id)
         cancelled = await task.cancel(timeout=wait)
         status = (await task.status()).status
-        return _json(encode({"task_id": task.id, "cancelled": cancelled, "status": status}))
+        return json_response({"task_id": task.id, "cancelled": cancelled, "status": status})
 
     async def follow(self, request: Request, task_id: str, after: After = None) -> Response:
         """Follow a task: `status`, `chunk`, `progress`, `reset`, and `result` at the end.
 
         A client that reconnects with `Last-Event-ID` misses nothing and gets nothing twice.
-        It should close its `EventSource` on `result`, which otherwise connects again.
+        On `result` the client should close its `EventSource`, which otherwise connects again.
         """
         position = read_position(request, after)
-        task, _ = await find_task(self._app, task_id)
+        task = await find_task(self._app, task_id)
         return EventStream(_pieces(task, position), self._streams)
 
 
@@ -144,14 +141,9 @@ async def _pieces(task: Task[Any], after: str | None) -> AsyncGenerator[bytes, N
             yield task_sse(item)
 
 
-async def _wait_for(task: Task[Any], seconds: float) -> bytes | None:
-    """The outcome as JSON, None if it did not come in time."""
+async def _wait_for(task: Task[Any], seconds: float) -> TaskStatus:
+    """The final status if it comes in time, else the status then."""
     try:
-        record = await task.outcome(seconds)
+        return await task.wait(seconds)
     except ResultTimeout:
-        return None
-    return encode_status(status_of(task.id, task.queue, record))
-
-
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json")
+        return await task.status()

@@ -8,20 +8,21 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from castwork.app import App
-from castwork.gateway.client import Client
 from castwork.gateway.errors import ForeignOrigin, TooMany, error_body
 from castwork.gateway.hub import Hub
-from castwork.gateway.lookup import find_channel, find_function, find_task
+from castwork.gateway.lookup import find_channel, find_task
+from castwork.gateway.messages import Message, parse_message
 from castwork.gateway.requests import check_origin
 from castwork.gateway.sse import check_position
+from castwork.gateway.subscriber import Subscriber
 from castwork.gateway.task_events import follow_task, task_message
 from castwork.model.codec import encode
-from castwork.model.errors import CastworkError, InvalidArguments
+from castwork.model.errors import CastworkError
+from castwork.tasks.calls import enqueue_call
 from castwork.tasks.task import Task
 
 logger = logging.getLogger(__name__)
@@ -29,57 +30,16 @@ logger = logging.getLogger(__name__)
 #: Channels and tasks that one socket may follow at a time.
 _FOLLOWED = 1000
 
-_VERBS = ("subscribe", "unsubscribe", "follow", "unfollow", "publish", "enqueue")
 
+class Socket:
+    """One open socket. When the socket closes, all that it follows ends."""
 
-class Request(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What a client says: one verb with the name of what it is about.
-
-    Attributes:
-        after: id of the last event that the client has; for `subscribe` and `follow`.
-        event: the event, for `publish`.
-        args: the arguments by name, for `enqueue`.
-    """
-
-    subscribe: str | None = None
-    unsubscribe: str | None = None
-    follow: str | None = None
-    unfollow: str | None = None
-    publish: str | None = None
-    enqueue: str | None = None
-    after: str | None = None
-    event: msgspec.Raw = msgspec.Raw()
-    args: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-_decode = msgspec.json.Decoder(Request).decode
-
-
-def parse_request(text: str | bytes) -> tuple[str, str, Request]:
-    """Read a message: its verb, what it is about, and all of it.
-
-    Raises:
-        InvalidArguments: it is not JSON, or has not exactly one verb.
-    """
-    try:
-        request = _decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise InvalidArguments(f"not a message: {error}") from error
-    said = [(verb, name) for verb in _VERBS if (name := getattr(request, verb)) is not None]
-    if len(said) != 1:
-        raise InvalidArguments(f"a message has one of: {', '.join(_VERBS)}")
-    return *said[0], request
-
-
-class Session:
-    """One open socket. What it follows ends with it."""
-
-    def __init__(self, socket: WebSocket, app: App, hub: Hub) -> None:
-        self._socket = socket
+    def __init__(self, connection: WebSocket, app: App, hub: Hub) -> None:
+        self._connection = connection
         self._app = app
         self._hub = hub
         self._followed: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._verbs: dict[str, Callable[[str, Request], Awaitable[None]]] = {
+        self._verbs: dict[str, Callable[[str, Message], Awaitable[None]]] = {
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
             "follow": self._follow,
@@ -92,10 +52,10 @@ class Session:
         """Answer messages until the client is gone."""
         try:
             while True:
-                message = await self._socket.receive()
-                if message["type"] == "websocket.disconnect":
+                frame = await self._connection.receive()
+                if frame["type"] == "websocket.disconnect":
                     return
-                await self._answer(message.get("text") or message.get("bytes") or b"")
+                await self._answer(frame.get("text") or frame.get("bytes") or b"")
         except WebSocketDisconnect:
             return
         finally:
@@ -107,52 +67,56 @@ class Session:
     async def _answer(self, text: str | bytes) -> None:
         about: dict[str, str] | None = None
         try:
-            verb, name, request = parse_request(text)
+            verb, name, message = parse_message(text)
             about = {verb: name}
-            await self._verbs[verb](name, request)
+            await self._verbs[verb](name, message)
         except CastworkError as error:
             await self._send({"type": "error", **error_body(error), "for": about})
 
-    async def _send(self, message: dict[str, Any]) -> None:
-        await self._socket.send_text(encode(message).decode())
+    async def _send(self, answer: dict[str, Any]) -> None:
+        await self._connection.send_text(encode(answer).decode())
 
     # -- following ----------------------------------------------------------------------
 
-    async def _subscribe(self, name: str, request: Request) -> None:
+    async def _subscribe(self, name: str, message: Message) -> None:
         channel = find_channel(self._app, name)
-        after = check_position(request.after)
+        after = check_position(message.after)
         await self._stop("channel", name)
         self._check_room()
-        client = await self._hub.join(channel, after)
-        await self._send({"type": "subscribed", "channel": name})
-        self._start("channel", name, self._pass_on(client), client.leave)
+        subscriber = await self._hub.join(channel, after)
+        try:
+            await self._send({"type": "subscribed", "channel": name})
+        except BaseException:
+            subscriber.leave()
+            raise
+        self._start("channel", name, self._pass_on(subscriber), subscriber.leave)
 
-    async def _unsubscribe(self, name: str, _: Request) -> None:
+    async def _unsubscribe(self, name: str, _: Message) -> None:
         await self._stop("channel", name)
         await self._send({"type": "unsubscribed", "channel": name})
 
-    async def _follow(self, task_id: str, request: Request) -> None:
-        after = check_position(request.after)
-        task, _ = await find_task(self._app, task_id)
+    async def _follow(self, task_id: str, message: Message) -> None:
+        after = check_position(message.after)
+        task = await find_task(self._app, task_id)
         await self._stop("task", task_id)
         self._check_room()
         await self._send({"type": "following", "task_id": task_id})
         self._start("task", task_id, self._pass_on_task(task, after), lambda: None)
 
-    async def _unfollow(self, task_id: str, _: Request) -> None:
+    async def _unfollow(self, task_id: str, _: Message) -> None:
         await self._stop("task", task_id)
         await self._send({"type": "unfollowed", "task_id": task_id})
 
-    async def _pass_on(self, client: Client) -> None:
-        async with aclosing(client.batches()) as batches:
+    async def _pass_on(self, subscriber: Subscriber) -> None:
+        async with aclosing(subscriber.batches()) as batches:
             async for batch in batches:
                 for frame in batch:
-                    await self._socket.send_text(frame.message)
+                    await self._connection.send_text(frame.message)
 
     async def _pass_on_task(self, task: Task[Any], after: str | None) -> None:
         async with aclosing(follow_task(task, after)) as items:
             async for item in items:
-                await self._socket.send_text(task_message(task.id, item))
+                await self._connection.send_text(task_message(task.id, item))
 
     def _check_room(self) -> None:
         if len(self._followed) >= _FOLLOWED:
@@ -185,42 +149,39 @@ class Session:
 
     # -- sending ------------------------------------------------------------------------
 
-    async def _publish(self, name: str, request: Request) -> None:
+    async def _publish(self, name: str, message: Message) -> None:
         channel = find_channel(self._app, name)
-        receipt = await channel.publish(channel.codec.decode(bytes(request.event)))
+        receipt = await channel.publish(channel.codec.decode(bytes(message.event)))
         published: dict[str, Any] = {"type": "published", "channel": name}
-        if channel.keys is None:
-            published["subscribers"] = receipt.subscribers
-        else:
+        if channel.has_history:
             published["id"] = receipt.id
+        else:
+            published["subscribers"] = receipt.subscribers
         await self._send(published)
 
-    async def _enqueue(self, name: str, request: Request) -> None:
-        function = find_function(self._app, name)
-        arguments = bytes(request.args)
-        function.signature.decode(arguments)
-        task = await function.enqueue_encoded(arguments)
-        await self._send(
-            {"type": "enqueued", "task": name, "task_id": task.id, "queue": task.queue}
-        )
+    async def _enqueue(self, name: str, message: Message) -> None:
+        arguments = bytes(message.args)
+        task, status = await enqueue_call(self._app.tasks, name, arguments, message.options)
+        told = {"task": name, "task_id": task.id, "queue": task.queue, "status": status}
+        await self._send({"type": "enqueued", **told})
 
 
 def socket_router(app: App, hub: Hub, origins: Sequence[str]) -> APIRouter:
     """Make the router of `WS /ws`.
 
     Args:
-        origins: other sites whose pages may connect; browsers do not ask before they do.
+        origins: other sites whose pages may connect; browsers connect without asking first.
     """
     router = APIRouter()
 
     @router.websocket("/ws")
-    async def serve(socket: WebSocket) -> None:
+    async def serve(connection: WebSocket) -> None:
         try:
-            check_origin(socket.headers, origins)
+            check_origin(connection.headers, origins)
         except ForeignOrigin as error:
-            await socket.close(1008, str(error)[:120])
+            await connection.close(1008, str(error)[:120])
             return
-        await socket.accept()
-        await Session(socket, app, hub).run()
+        await connection.accept()
+        await Socket(connection, app, hub).run()
 
     return router

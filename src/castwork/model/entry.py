@@ -1,17 +1,25 @@
 """The entry of a task in a stream: what a producer writes and a worker reads.
 
-Fields: `task` (name of the task function), `id` (the task id), `args` (JSON object, the
-arguments by name) and optionally `meta` (JSON object, `Meta` below).
+An entry of castwork's own has the field `call`: the task function's name, the last fourteen digits
+of the task id and the arguments as JSON, with a space between them. `id` and `at` (the server's
+milliseconds when the task was enqueued) follow where the entry is not the one that the id names,
+`meta` where the task carries anything else. Other programs may write the fields `task`, `args` and
+optionally `id` and `meta` instead. The name `call` is the version of the format.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from castwork.model.errors import UndecodableEntry
+from castwork.model.ids import is_nonce
 from castwork.model.record import ErrorInfo
+
+#: A number of deliveries. Above the bound it could not stand in the id of a chunk.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class Meta(msgspec.Struct, omit_defaults=True):
@@ -19,47 +27,79 @@ class Meta(msgspec.Struct, omit_defaults=True):
 
     Attributes:
         attempts: deliveries before this entry was written.
-        spared: those of them that do not count against the task's attempts (a worker was
+        uncounted: those of them that do not count against the task's attempts (a worker was
             stopped in mid-run).
-        expires_ms: milliseconds after the entry's own time when it is too late to start.
+        expires_ms: milliseconds after the task was enqueued when it is too late to start.
         max_attempts: replaces the task function's `attempts`.
         timeout: replaces the task function's `timeout`, in seconds.
         errors: the last failures, newest last.
+        owner: whose task it is.
+        tenant: the owner's tenant.
+        labels: what the task is searched by.
+        headers: what travels from the caller to the task: a trace, a request's id.
     """
 
-    attempts: int = 0
-    spared: int = 0
+    attempts: _Count = 0
+    uncounted: _Count = 0
     expires_ms: int = 0
     max_attempts: int = 0
     timeout: float = 0.0
     errors: list[ErrorInfo] = []
+    owner: str = ""
+    tenant: str = ""
+    labels: dict[str, str] = {}
+    headers: dict[str, str] = {}
 
 
 class Entry(msgspec.Struct):
-    """A task as it lies in a stream or waits in `parked`.
+    """A task as it lies in a stream or is parked.
 
     Attributes:
-        task: name of the task function.
-        id: the task id.
+        task: name of the task function, as it stands in entries (see `wire_name`).
+        nonce: the last digits of its id; empty where another program wrote the entry.
         args: the arguments by name, as JSON.
+        id: the task id where it is not the entry's own, else empty.
+        at: the server's milliseconds when the task was enqueued, 0 where the entry's id tells.
         meta: the rest, None for a plain task.
     """
 
-    task: str
-    id: str
+    task: bytes
+    nonce: bytes
     args: bytes
+    id: str = ""
+    at: int = 0
     meta: Meta | None = None
 
+    @property
+    def name(self) -> str:
+        """Name of the task function."""
+        return unquote(self.task.decode())
+
+    @property
+    def call(self) -> bytes:
+        """The field that says what the task calls."""
+        return b"%b %b %b" % (self.task, self.nonce, self.args)
+
     def fields(self) -> list[bytes | str]:
-        """The entry as names and values for XADD."""
-        fields: list[bytes | str] = ["task", self.task, "id", self.id, "args", self.args]
+        """The entry as names and values for XADD, `at` left out."""
+        fields: list[bytes | str] = ["call", self.call]
+        if self.id:
+            fields += ["id", self.id]
         if self.meta is not None:
             fields += ["meta", encode_meta(self.meta)]
         return fields
 
 
+#: What stands for the last digits of a task id that castwork did not make.
+_NO_NONCE = (b"", b"-")
+
 encode_meta = msgspec.json.Encoder().encode
 _decode_meta = msgspec.json.Decoder(Meta).decode
+
+
+def wire_name(task: str) -> bytes:
+    """A task function's name as it stands in entries: spaces and odd letters are escaped."""
+    return quote(task, safe="!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()
 
 
 def parse_entry(fields: list[bytes]) -> Entry:
@@ -68,21 +108,42 @@ def parse_entry(fields: list[bytes]) -> Entry:
     Raises:
         UndecodableEntry: a field is missing or is not what it should be.
     """
+    named = dict(zip(fields[::2], fields[1::2], strict=False))
     try:
-        if len(fields) == 6 and (fields[0], fields[2], fields[4]) == (b"task", b"id", b"args"):
-            return Entry(fields[1].decode(), fields[3].decode(), fields[5])
-        named = dict(zip(fields[::2], fields[1::2], strict=False))
-        meta = named.get(b"meta")
+        call, meta = named.get(b"call"), named.get(b"meta")
+        if call is not None:
+            task, nonce, args = call.split(b" ", 2)
+            task.decode("ascii")
+            if nonce not in _NO_NONCE and not is_nonce(nonce):
+                raise UndecodableEntry(f"no digits of a task id: {nonce[:50]!r}")
+        else:
+            task = wire_name(named[b"task"].decode())
+            nonce, args = b"", named.get(b"args", b"{}")
         return Entry(
-            named[b"task"].decode(),
-            named[b"id"].decode(),
-            named.get(b"args", b"{}"),
+            task,
+            nonce,
+            args,
+            _line(named.get(b"id", b"")),
+            _milliseconds(named.get(b"at", b"0")),
             _decode_meta(meta) if meta else None,
         )
     except KeyError as error:
         raise UndecodableEntry(f"the entry has no field {error.args[0].decode()!r}") from error
-    except (UnicodeDecodeError, msgspec.MsgspecError) as error:
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise UndecodableEntry(f"the entry's fields do not decode: {error}") from error
+
+
+def _line(raw: bytes) -> str:
+    """A task id: one line, as keys and records are told in lines."""
+    if b"\n" in raw:
+        raise UndecodableEntry(f"no task id: {raw[:50]!r}")
+    return raw.decode()
+
+
+def _milliseconds(raw: bytes) -> int:
+    if not raw.isdigit() or len(raw) > 20:
+        raise UndecodableEntry(f"no milliseconds: {raw[:50]!r}")
+    return int(raw)
 
 
 def plain_fields(fields: list[bytes]) -> dict[str, str]:

@@ -1,20 +1,24 @@
 """Every error that castwork raises, as one tree.
 
 * CastworkError
-  * ConnectionFailed (ConnectionError)      nothing was done, or it is known what was
-    * ServerUnavailable                     no server answers at the address
-    * EffectUnknown                         the reply was lost; the command may have run
-  * AuthenticationFailed                    the password or the ACL refuses us
+  * ServerError                             the server did not do what was asked
+    * ConnectionFailed (ConnectionError)    nothing was done, or it is known what was
+      * ServerUnavailable                   no server answers at the address
+      * EffectUnknown                       the reply was lost; the command may have run
+    * AuthenticationFailed                  the password or the ACL refuses us
+    * ServerRefused                         the server answered with an error
+      * OutOfMemory                         maxmemory is reached and the policy is noeviction
+      * PersistenceFailed                   the server cannot save, and refuses writes
   * ServerUnsupported                       the server lacks what castwork needs
-  * ServerRefused                           the server answered with an error
-    * OutOfMemory                           maxmemory is reached and the policy is noeviction
   * NotOpen                                 used outside of `async with app`, or after it closed
   * DefinitionError (TypeError)             a decorated function or a channel is declared wrongly
   * InvalidArguments (ValueError)           arguments do not fit the signature
   * PayloadTooLarge (ValueError)            arguments, an event or a result over the limit
   * UndecodableEntry (ValueError)           bytes in Redis that are not what they should be
-  * UnknownTask (LookupError)               no task function of that name
+  * UnknownName (LookupError)               nothing of that name is declared here
+    * UnknownTask                           no task function of that name
   * TaskNotFound (LookupError)              no record of that task id, or it has passed its TTL
+  * AmbiguousId (LookupError)               dead letters of several queues have the id
   * QueueFull                               the queue is at its `max_depth`
   * ResultTimeout (TimeoutError)            no result yet; the task goes on
   * TaskError                               the task ended without a result
@@ -30,12 +34,18 @@ the tree so that `except CastworkError` never swallows them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class CastworkError(Exception):
     """Base of every error that castwork raises."""
 
 
-class ConnectionFailed(CastworkError, ConnectionError):
+class ServerError(CastworkError):
+    """The server did not do what was asked: for loops that log this and go on."""
+
+
+class ConnectionFailed(ServerError, ConnectionError):
     """The server could not be reached in time; the command had no effect."""
 
 
@@ -47,7 +57,7 @@ class EffectUnknown(ConnectionFailed):
     """The connection broke before the reply came: the command may or may not have run."""
 
 
-class AuthenticationFailed(CastworkError):
+class AuthenticationFailed(ServerError):
     """The server refused the user name, the password or the command's permission."""
 
 
@@ -55,12 +65,16 @@ class ServerUnsupported(CastworkError):
     """The server is too old, or set up in a way that would lose tasks."""
 
 
-class ServerRefused(CastworkError):
+class ServerRefused(ServerError):
     """The server answered with an error."""
 
 
 class OutOfMemory(ServerRefused):
     """The server is at `maxmemory`. Nothing was written; running tasks still finish."""
+
+
+class PersistenceFailed(ServerRefused):
+    """The server cannot write to its disk and refuses writes until it can (MISCONF)."""
 
 
 class NotOpen(CastworkError):
@@ -99,12 +113,29 @@ class UndecodableEntry(CastworkError, ValueError):
     """Bytes read from Redis are not in castwork's format."""
 
 
-class UnknownTask(CastworkError, LookupError):
+class UnknownName(CastworkError, LookupError):
+    """Nothing of that name is declared in this process.
+
+    Attributes:
+        close: names that look like it.
+    """
+
+    def __init__(self, message: str, close: Sequence[str] = ()) -> None:
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        super().__init__(message + hint)
+        self.close = list(close)
+
+
+class UnknownTask(UnknownName):
     """No task function of that name is registered in this process."""
 
 
 class TaskNotFound(CastworkError, LookupError):
     """No record of that task: it never was, or its result has passed its TTL."""
+
+
+class AmbiguousId(CastworkError, LookupError):
+    """Dead letters of several queues have the id."""
 
 
 class QueueFull(CastworkError):

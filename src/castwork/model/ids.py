@@ -1,72 +1,180 @@
-"""Unique, time-ordered ids."""
+"""Ids that cannot be guessed. A task's id also names its queue, its place, and who hears of it.
+
+A made task id is `QUEUE-` and 32 digits of base 32 (RFC 4648's extended hex alphabet, which
+`int(text, 32)` reads):
+
+    9 milliseconds   6 count   1 lane   2 partition   6 producer   8 random
+
+The first fifteen are the id of the stream entry, so that ids sort by time and lead to the entry
+without a lookup; `lane` is `H`, `N` or `L`, or `D` for a task whose entry the server must be asked
+for (it was delayed, or has a key). `producer` names the channel on which the outcome is told.
+An id that the caller chose is `QUEUE:` and its own text.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import time
+from typing import NamedTuple
 
-#: Crockford's base 32 (https://www.crockford.com/base32.html): no I, L, O or U.
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+from castwork.model.errors import DefinitionError
+from castwork.model.position import Position
+from castwork.model.states import Priority
 
-_PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
+
+_PAIRS = [a + b for a in DIGITS for b in DIGITS]
+
+_LETTERS = {Priority.HIGH: "H", Priority.NORMAL: "N", Priority.LOW: "L"}
+_LANES = {letter: priority for priority, letter in _LETTERS.items()}
+
+_MADE = re.compile(r"-([0-9A-V]{15})([HNLD])([0-9A-V]{2})([0-9A-V]{6})[0-9A-V]{8}\Z")
+_OWN = re.compile(r"(?![0-9]+-[0-9]+\Z)[A-Za-z0-9_.~-]{1,128}\Z")
+
+#: Bytes drawn at a time: a system call per id would cost more than all else about it.
+_DRAWN = 4000
 
 
 def _base32(number: int, length: int) -> str:
     digits = []
     for _ in range(length):
-        digits.append(ALPHABET[number & 31])
+        digits.append(DIGITS[number & 31])
         number >>= 5
     return "".join(reversed(digits))
 
 
-class IdSource:
-    """Makes ids of 26 characters in the shape of a ULID: 10 of time, 16 of uniqueness.
-
-    The unique part is 60 random bits, drawn anew each millisecond, and a counter of 20 bits
-    within it, so that ids of one process sort in the order in which they were made. The time
-    comes from this machine's clock; nothing but the sort order depends on it.
-    """
+class _Source:
+    """Random digits, drawn from the system in advance."""
 
     def __init__(self) -> None:
-        self._millisecond = -1
-        self._prefix = ""
-        self._count = 0
+        self._bytes = b""
+        self._at = 0
+        self.count = 0
 
-    def next(self) -> str:
-        """Return a new id."""
-        now = time.time_ns() // 1_000_000
-        count = self._count
-        if now > self._millisecond or count >= 0xFFFFF:
-            self._millisecond = max(now, self._millisecond + (count >= 0xFFFFF))
-            drawn = int.from_bytes(os.urandom(8))  # 12 digits take 60 of its bits
-            self._prefix = _base32(self._millisecond, 10) + _base32(drawn, 12)
-            count = 0
-        self._count = count + 1
-        return self._prefix + _PAIRS[count >> 10] + _PAIRS[count & 1023]
+    def digits8(self) -> str:
+        """Eight random digits: 40 bits."""
+        at = self._at
+        if at >= len(self._bytes):
+            self._bytes, at = os.urandom(_DRAWN), 0
+        self._at = at + 5
+        drawn = int.from_bytes(self._bytes[at : at + 5])
+        pairs = _PAIRS
+        return (
+            pairs[drawn >> 30]
+            + pairs[(drawn >> 20) & 1023]
+            + pairs[(drawn >> 10) & 1023]
+            + pairs[drawn & 1023]
+        )
 
     def reset(self) -> None:
-        """Start over, as a forked child must: it would repeat its parent's ids."""
-        self._millisecond = -1
-        self._count = 0
+        """Start over, as a forked child must: it would repeat its parent's digits."""
+        self._bytes, self._at = b"", 0
 
 
-_source = IdSource()
+_source = _Source()
 os.register_at_fork(after_in_child=_source.reset)
 
-#: Returns a new unique id of 26 characters.
-new_id = _source.next
+#: Returns eight random digits.
+new_digits = _source.digits8
 
 
-def new_task_id(queue: str) -> str:
-    """Return the id of a new task: the queue's name, a dash, a unique part."""
-    return f"{queue}-{new_id()}"
+def new_id() -> str:
+    """Return a unique id of 16 digits, for what needs no order."""
+    return new_digits() + new_digits()
 
 
-def queue_of(task_id: str) -> str:
-    """Return the name of the queue in a task id, or an empty string if it names none."""
-    return task_id.rpartition("-")[0]
+def new_producer() -> str:
+    """Return the six digits by which outcomes find their way back to one producer."""
+    return new_digits()[:6]
 
 
 def process_id(host: str) -> str:
     """Return a fresh id for this start of this process: never the same twice."""
     return f"{host}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+class PlaceNames:
+    """Names the places of entries. Those that a read brings mostly share their millisecond."""
+
+    def __init__(self) -> None:
+        self._ms = b""
+        self._text = ""
+
+    def name(self, entry_id: bytes) -> str:
+        """The fifteen digits of an entry's id."""
+        ms, _, count = entry_id.partition(b"-")
+        if ms != self._ms:
+            self._text = _base32(int(ms), 9)
+            self._ms = ms
+        number = int(count)
+        if number < 1024:
+            return f"{self._text}0000{_PAIRS[number]}"
+        return self._text + _base32(number, 6)
+
+
+_DIGITS = DIGITS.encode()
+
+
+def is_nonce(digits: bytes) -> bool:
+    """Whether bytes are producer and random digits of a made id."""
+    return len(digits) == 14 and not digits.translate(None, _DIGITS)
+
+
+def lane_suffix(priority: Priority, partition: int = 0) -> str:
+    """The digits of an id that name the lane and the partition."""
+    return _LETTERS[priority] + _PAIRS[partition]
+
+
+def deferred_id(queue: str, nonce: str) -> str:
+    """Return the id of a task whose place is not in it. Only its order rests on our clock."""
+    _source.count = (_source.count + 1) & 0x3FFFFFFF
+    return f"{queue}-{_base32(time.time_ns() // 1_000_000, 9)}{_base32(_source.count, 6)}D00{nonce}"
+
+
+class MadeId(NamedTuple):
+    """What a made task id says.
+
+    Attributes:
+        entry: id of the stream entry, None where the server must be asked for it.
+        lane: its lane.
+        producer: who is told the outcome.
+        nonce: producer and random digits, as the entry holds them.
+    """
+
+    entry: Position | None
+    lane: Priority
+    producer: str
+    nonce: str
+
+
+def parse_made_id(task_id: str) -> MadeId | None:
+    """Read a made id; None for a caller's own and for an adopted entry's."""
+    found = _MADE.search(task_id)
+    if found is None:
+        return None
+    place, letter, partition, producer = found.groups()
+    entry = None
+    if letter != "D" and partition == "00":  # in another partition there is no such task
+        entry = Position(int(place[:9], 32), int(place[9:], 32))
+    return MadeId(entry, _LANES.get(letter, Priority.NORMAL), producer, task_id[-14:])
+
+
+def producer_of(task_id: str) -> str:
+    """Who is told of a task: its producer, empty for ids that name none."""
+    return task_id[-14:-8] if _MADE.search(task_id) else ""
+
+
+def own_id(queue: str, text: str) -> str:
+    """The task id for an id that the caller chose.
+
+    Raises:
+        DefinitionError: the text is not one to 128 of letters, digits and `-_.~`, or it looks
+            like an id of castwork's own or of a stream's entry.
+    """
+    if not _OWN.match(text) or _MADE.search(f"-{text}"):
+        raise DefinitionError(
+            f"not a task id: {text[:140]!r}: use 1 to 128 letters, digits and -_.~, and nothing"
+            " that looks like an id of castwork's own (or 1-1, as entries of streams have)"
+        )
+    return f"{queue}:{text}"

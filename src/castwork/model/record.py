@@ -1,4 +1,4 @@
-"""The record of a task: its state, and its outcome once there is one."""
+"""The record of a task: its status, and its outcome once there is one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import msgspec
 
 from castwork.model.errors import UndecodableEntry
 from castwork.model.states import TaskState
+
+#: The version that records carry. Readers take any: fields that they do not know are left out.
+FORMAT = 1
 
 
 class ErrorInfo(msgspec.Struct, omit_defaults=True):
@@ -28,13 +31,13 @@ class ErrorInfo(msgspec.Struct, omit_defaults=True):
     worker: str = ""
 
 
-class Record(msgspec.Struct, omit_defaults=True):
-    """What Redis holds of a task under `{queue}:task:<id>`.
+class TaskFacts(msgspec.Struct, omit_defaults=True):
+    """What is known of a task from any side.
 
     Times are seconds since 1970 by the worker's clock: for people, nothing is decided by them.
 
     Attributes:
-        state: the task's state.
+        status: what the task is doing.
         task: name of the task function.
         attempts: deliveries so far.
         worker: the worker of the last attempt.
@@ -44,12 +47,12 @@ class Record(msgspec.Struct, omit_defaults=True):
         error: why the last attempt failed.
     """
 
-    state: TaskState
+    status: TaskState
     task: str = ""
     attempts: int = 0
     worker: str = ""
-    started_at: float = 0.0
-    finished_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: ErrorInfo | None = None
 
@@ -59,8 +62,39 @@ class Record(msgspec.Struct, omit_defaults=True):
         return None if self.result is msgspec.UNSET else msgspec.json.decode(self.result)
 
 
+class Record(TaskFacts, omit_defaults=True):
+    """What Redis holds of a task under `{queue}:task:<id>`.
+
+    Attributes:
+        v: version of the format; 0 where the writer named none.
+    """
+
+    v: int = 0
+
+
+class TaskStatus(TaskFacts, omit_defaults=True, kw_only=True):
+    """What a task's handle tells of it.
+
+    Attributes:
+        task_id: the task.
+        queue: name of its queue.
+    """
+
+    task_id: str
+    queue: str
+
+
 _decode = msgspec.json.Decoder(Record).decode
-encode_record = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_record(record: Record) -> bytes:
+    """Encode a record in the current format; it is one line, whatever its result looks like."""
+    record.v = FORMAT
+    raw = _encode(record)
+    if record.result is not msgspec.UNSET and b"\n" in raw:  # the caller's own JSON, between tokens
+        return raw.replace(b"\n", b" ")
+    return raw
 
 
 def decode_record(raw: bytes) -> Record:
@@ -71,8 +105,24 @@ def decode_record(raw: bytes) -> Record:
     """
     try:
         record = _decode(raw)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise UndecodableEntry(f"not a task record: {error}: {raw[:200]!r}") from error
     if record.result is not msgspec.UNSET:
         record.result = record.result.copy()  # do not keep the whole reply alive
     return record
+
+
+def status_of(task_id: str, queue: str, record: Record) -> TaskStatus:
+    """A record as the status of a task."""
+    return TaskStatus(
+        record.status,
+        record.task,
+        record.attempts,
+        record.worker,
+        record.started_at,
+        record.finished_at,
+        record.result,
+        record.error,
+        task_id=task_id,
+        queue=queue,
+    )

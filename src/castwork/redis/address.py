@@ -1,46 +1,64 @@
-"""Where a server is: URLs to addresses."""
+"""Where servers are and how to get in: URLs to targets."""
 
 from __future__ import annotations
 
+import re
 import ssl
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Literal
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
 
 from castwork.model.errors import DefinitionError
 
 
-class Address(msgspec.Struct, frozen=True):
-    """A server's address and how to log in.
+class Endpoint(msgspec.Struct, frozen=True):
+    """The address of one server, and nothing else: safe to print.
 
     Attributes:
         host: host name or IP address; empty for a Unix socket.
         port: TCP port.
         path: path of the Unix socket; empty for TCP.
-        database: number of the database.
-        username: ACL user, None for the default one.
-        password: its password, None for none.
-        tls: TLS context, None for plain text.
     """
 
     host: str = "127.0.0.1"
     port: int = 6379
     path: str = ""
-    database: int = 0
-    username: str | None = None
-    password: str | None = None
-    tls: ssl.SSLContext | None = None
-
-    def __repr__(self) -> str:
-        return f"Address({self})"  # no password
 
     def __str__(self) -> str:
-        return f"unix://{self.path}" if self.path else f"{self.host}:{self.port}"
+        if self.path:
+            return f"unix://{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_url(url: str) -> Address:
-    """Parse `redis://`, `rediss://` (TLS) or `unix://` URLs.
+class Target(msgspec.Struct, frozen=True):
+    """What a URL says. Neither `str` nor `repr` shows the password.
+
+    Attributes:
+        kind: how the servers behind the seeds are found.
+        seeds: addresses to begin with.
+        database: number of the database.
+        tls: TLS context, None for plain text.
+        username: ACL user, None for the default one.
+        password: its password, None for none.
+    """
+
+    kind: Literal["single"] = "single"
+    seeds: tuple[Endpoint, ...] = (Endpoint(),)
+    database: int = 0
+    tls: ssl.SSLContext | None = None
+    username: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Target({self})"
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.seeds))
+
+
+def parse_url(url: str) -> Target:
+    """Parse `redis://`, `rediss://` (TLS) or `unix://` URLs; `valkey` says the same as `redis`.
 
     The form is that of redis-py: `redis://[user:password@]host[:port][/database]` and
     `unix:///path/to/socket?db=0`. With `rediss://` the parameters `ssl_ca_certs`,
@@ -48,41 +66,44 @@ def parse_url(url: str) -> Address:
     server's certificate off.
 
     Raises:
-        DefinitionError: the URL has another scheme or does not parse.
+        DefinitionError: the URL has another scheme or does not parse. No password is shown.
     """
     try:
         parts = urlsplit(url)
-    except ValueError as error:
-        raise DefinitionError(f"not a Redis URL: {error}") from error
+        port = parts.port
+    except ValueError:  # its text may quote the password
+        raise _refused(url, "host or port cannot be read") from None
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    login: dict[str, Any] = {
-        "username": unquote(parts.username) if parts.username else query.get("username"),
-        "password": unquote(parts.password) if parts.password else query.get("password"),
-    }
-    try:
-        if parts.scheme == "unix":
-            path = unquote(parts.path)
-            return Address(host="", path=path, database=int(query.get("db", "0")), **login)
-        if parts.scheme in ("redis", "rediss", "valkey", "valkeys"):
-            return Address(
-                host=parts.hostname or "127.0.0.1",
-                port=parts.port or 6379,
-                database=int(parts.path.strip("/") or query.get("db", "0")),
-                tls=_tls(query) if parts.scheme in ("rediss", "valkeys") else None,
-                **login,
-            )
-    except (ValueError, OSError) as error:  # OSError: a certificate file that cannot be read
-        raise DefinitionError(f"not a Redis URL: {_without_password(url)!r}: {error}") from error
-    raise DefinitionError(
-        f"not a Redis URL: {_without_password(url)!r}: use redis://, rediss://, unix://"
-        " or embedded://"
+    username = unquote(parts.username) if parts.username else query.get("username")
+    password = unquote(parts.password) if parts.password else query.get("password")
+    if parts.scheme == "unix":
+        endpoint = Endpoint("", path=unquote(parts.path))
+        database = query.get("db", "0")
+    elif parts.scheme in ("redis", "rediss", "valkey", "valkeys"):
+        endpoint = Endpoint(parts.hostname or "127.0.0.1", port or 6379)
+        database = parts.path.strip("/") or query.get("db", "0")
+    else:
+        raise _refused(url, "use redis://, rediss://, unix:// or embedded://")
+    if not re.fullmatch(r"[0-9]{1,9}", database):
+        raise _refused(url, "the database is not a number")
+    return Target(
+        seeds=(endpoint,),
+        database=int(database),
+        tls=_tls(url, parts, query),
+        username=username,
+        password=password,
     )
 
 
-def _tls(query: dict[str, str]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=query.get("ssl_ca_certs"))
-    if query.get("ssl_certfile"):
-        context.load_cert_chain(query["ssl_certfile"], query.get("ssl_keyfile"))
+def _tls(url: str, parts: SplitResult, query: dict[str, str]) -> ssl.SSLContext | None:
+    if parts.scheme not in ("rediss", "valkeys"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=query.get("ssl_ca_certs"))
+        if query.get("ssl_certfile"):
+            context.load_cert_chain(query["ssl_certfile"], query.get("ssl_keyfile"))
+    except OSError as error:
+        raise _refused(url, f"a certificate file cannot be read: {error}") from error
     if query.get("ssl_check_hostname", "true").lower() in ("false", "0", "no"):
         context.check_hostname = False
     if query.get("ssl_cert_reqs") == "none":
@@ -91,8 +112,14 @@ def _tls(query: dict[str, str]) -> ssl.SSLContext:
     return context
 
 
+def _refused(url: str, reason: str) -> DefinitionError:
+    return DefinitionError(f"not a Redis URL: {_without_password(url)!r}: {reason}")
+
+
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":***@", 1)
+    """Hide all that may be a login, also in URLs too broken to be taken apart."""
+    login, at, rest = url.rpartition("@")
+    if at:
+        scheme, slashes, _ = login.partition("//")
+        url = f"{scheme if slashes else ''}{slashes}***@{rest}"
+    return re.sub(r"(?i)(password=)[^&#]*", r"\1***", url)

@@ -1,20 +1,23 @@
-"""The connections of one process: commands, pushes, and blocking reads where there are workers."""
+"""The connections of one process: commands, pushes, and links of their own for workers."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 
 from castwork.model.errors import NotOpen
 from castwork.model.ids import process_id
 from castwork.model.settings import LinkSettings
-from castwork.redis.address import Address, parse_url
+from castwork.redis.address import Target, parse_url
 from castwork.redis.link import Link
+from castwork.redis.login import Credentials, Login, Source
 from castwork.redis.pushes import Pushes
-from castwork.redis.scripts import Scripts
 from castwork.redis.server import ServerInfo, check_server
+from castwork.redis.thread_link import ThreadLink
+from castwork.redis.topology import Topology, open_topology
 
 
 class Connections:
@@ -24,27 +27,61 @@ class Connections:
         find_url: returns the server's URL; may start the embedded server, so it runs in a
             thread.
         settings: timeouts.
+        credentials: gives the login, instead of the URL, and renews it.
+
+    Attributes:
+        member: the id of this process among those that share the namespace.
+        pushes: the subscriptions.
+        server: what the server is, None where its ACL hides that.
     """
 
-    def __init__(self, find_url: Callable[[], str], settings: LinkSettings) -> None:
+    def __init__(
+        self,
+        find_url: Callable[[], str],
+        settings: LinkSettings,
+        *,
+        credentials: Source | None = None,
+    ) -> None:
         self._find_url = find_url
         self._settings = settings
+        self._source = credentials
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Future[None] | None = None
         self._ready: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         self._workers = 0
+        self._target = Target()
+        self._login: Login
+        self._topology: Topology | None = None
         self.member = ""
-        self.commands: Link
         self.pushes: Pushes
-        self.scripts: Scripts
-        self.address: Address
         self.server: ServerInfo | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether the connections serve the running event loop."""
         return self._ready is asyncio.get_running_loop()
+
+    @property
+    def address(self) -> str:
+        """Where the server is, for people; it has no password."""
+        return str(self._target)
+
+    @property
+    def database(self) -> int:
+        """The number of the database."""
+        return self._target.database
+
+    @property
+    def joins_slots(self) -> bool:
+        """Whether one command may name keys of several slots."""
+        return self._opened.joins_slots
+
+    @property
+    def _opened(self) -> Topology:
+        if self._topology is None:
+            raise NotOpen("the connections are not open: use the app inside `async with app`")
+        return self._topology
 
     async def open(self) -> None:
         """Open, if not open yet.
@@ -64,36 +101,85 @@ class Connections:
             self._opening = self._ready = None
         if self._opening is None:
             self._opening = asyncio.ensure_future(self._open())
+        opening = self._opening
         try:
-            await asyncio.shield(self._opening)
+            await asyncio.shield(opening)
         except asyncio.CancelledError:
             raise
         except BaseException:
-            self._loop = self._opening = None
+            if self._opening is opening:  # else another caller has begun to open anew
+                self._loop = self._opening = None
             raise
 
     async def _open(self) -> None:
-        self.address = parse_url(await asyncio.to_thread(self._find_url))
-        host = socket.gethostname()
-        self.member = process_id(host)
+        self._target = target = parse_url(await asyncio.to_thread(self._find_url))
+        self.member = process_id(socket.gethostname())
         self._workers = 0
-        self.commands = Link(self.address, self._settings, name="castwork-commands")
-        self.pushes = Pushes(self.address, self._settings, name="castwork-pushes")
-        self.scripts = Scripts(self.commands)
-        await self.commands.open()
-        try:
-            self.server = await check_server(self.commands)
+        self._login = self._make_login(target)
+        topology = open_topology(target, self._settings, self._login)
+        self.pushes = Pushes(
+            lambda: topology.find(None),
+            self._settings,
+            self._login,
+            target=target,
+            name="castwork-pushes",
+        )
+        async with AsyncExitStack() as opened:
+            opened.callback(self._login.close)
+            await topology.open()
+            opened.push_async_callback(topology.close)
+            for link in topology.links():
+                self.server = await check_server(link)
             await self.pushes.open()
-        except BaseException:
-            await self.commands.close()
-            raise
+            opened.pop_all()
+        self._topology = topology
         self._ready = self._loop
 
-    async def blocking_link(self, name: str, *, patience: float) -> Link:
-        """Open one more link, for reads that block up to `patience` seconds."""
-        link = Link(self.address, self._settings, name=f"castwork-{name}", patience=patience)
-        await link.open()
-        return link
+    def _make_login(self, target: Target) -> Login:
+        if self._source is not None:
+            return Login(source=self._source)
+        if target.password is None:
+            return Login()
+        return Login(Credentials(target.username, target.password))
+
+    def link_for(self, slot: int) -> Link:
+        """The shared link to the server that has a slot."""
+        return self._opened.link_for(slot)
+
+    def links(self) -> Sequence[Link]:
+        """The shared links, one for each server."""
+        return self._opened.links()
+
+    async def dedicated(self, slot: int, name: str, *, patience: float) -> Link:
+        """Open one more link to the server that has a slot, for the caller to close.
+
+        Args:
+            slot: the slot; the link follows it.
+            name: shown by CLIENT LIST behind `castwork-`.
+            patience: seconds that its reads may block.
+
+        Raises what `Link.open` raises.
+        """
+        return await self._opened.dedicated(slot, f"castwork-{name}", patience=patience)
+
+    def thread_link(self, slot: int, timeout: float, *, name: str = "lease") -> ThreadLink:
+        """A blocking connection for one thread, to the server that has a slot.
+
+        It connects on its first call, and is for the caller to close.
+
+        Args:
+            slot: the slot; looked up at each connect.
+            timeout: seconds for connecting, and for each reply.
+            name: shown by CLIENT LIST behind `castwork-`.
+        """
+        topology = self._opened
+        return ThreadLink(
+            lambda: topology.endpoint_of(slot),
+            self._login,
+            target=self._target,
+            name=f"castwork-{name}",
+            timeout=timeout,
+        )
 
     def new_worker_id(self) -> str:
         """An id for a worker of this process: the process's own for the first one."""
@@ -112,5 +198,7 @@ class Connections:
             return
         if opening.cancelled() or opening.exception() is not None:
             return
-        await self.commands.close()  # first, so that listeners which look again see it closed
+        # Commands first, so that listeners which look again see them closed.
+        await self._opened.close()
         await self.pushes.close()
+        self._login.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from typing import Any
 
 import msgspec
 
@@ -13,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServerInfo(msgspec.Struct, frozen=True):
-    """Facts from INFO.
+    """Facts about a server.
 
     Attributes:
         product: `Redis` or `Valkey`.
@@ -21,6 +23,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
         compatible: the Redis version whose commands it speaks.
         maxmemory: bytes, 0 for no bound.
         eviction: the maxmemory-policy.
+        has_msetex: whether it knows MSETEX, which sets many keys with one time to live.
     """
 
     product: str
@@ -28,6 +31,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
     compatible: tuple[int, ...]
     maxmemory: int
     eviction: str
+    has_msetex: bool = False
 
 
 async def check_server(link: Link) -> ServerInfo | None:
@@ -38,21 +42,27 @@ async def check_server(link: Link) -> ServerInfo | None:
 
     Raises:
         ServerUnsupported: it is older than Redis 6.2, or may evict streams.
+        ConnectionFailed: it did not answer.
     """
-    try:
-        raw = await link.call("INFO")
-    except AuthenticationFailed:
+    raw: Any
+    command: Any
+    raw, command = await asyncio.gather(
+        link.call("INFO"), link.call("COMMAND", "INFO", "MSETEX"), return_exceptions=True
+    )
+    if isinstance(raw, AuthenticationFailed):
         logger.info("INFO is not permitted: the server's version and policy are not checked")
         return None
-    info = _parse_info(raw)
+    if isinstance(raw, BaseException):
+        raise raw
+    info = _parse_info(raw, has_msetex=isinstance(command, list) and command != [None])
     if info.compatible < (6, 2):
         raise ServerUnsupported(
-            f"{info.product} {info.version} at {link.address} is too old:"
+            f"{info.product} {info.version} at {link.endpoint} is too old:"
             " Redis 6.2 or newer, or Valkey, is needed"
         )
     if info.maxmemory and info.eviction.startswith("allkeys"):
         raise ServerUnsupported(
-            f"the server at {link.address} has maxmemory-policy {info.eviction}, which evicts"
+            f"the server at {link.endpoint} has maxmemory-policy {info.eviction}, which evicts"
             " whole queues: set it to noeviction"
         )
     if info.maxmemory and info.eviction.startswith("volatile"):
@@ -64,7 +74,7 @@ async def check_server(link: Link) -> ServerInfo | None:
     return info
 
 
-def _parse_info(raw: bytes) -> ServerInfo:
+def _parse_info(raw: bytes, *, has_msetex: bool) -> ServerInfo:
     lines = (line.partition(":") for line in raw.decode().splitlines() if ":" in line)
     facts = {name: value for name, _, value in lines}
     compatible = facts.get("redis_version", "0")
@@ -74,4 +84,5 @@ def _parse_info(raw: bytes) -> ServerInfo:
         compatible=tuple(int(part) for part in compatible.split(".") if part.isdigit()),
         maxmemory=int(facts.get("maxmemory", 0)),
         eviction=facts.get("maxmemory_policy", "noeviction"),
+        has_msetex=has_msetex,
     )

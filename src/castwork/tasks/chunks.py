@@ -1,132 +1,56 @@
-"""Reading a task's output: every chunk once and in order, across reloads and crashes.
-
-A chunk's id is `attempt-number`. It is also its id in the stream, so that a worker which
-lost its lease cannot write any more: its ids are below those of the next attempt.
-"""
+"""Reading a task's output and its changes of state together, until the task ends."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
 
-import msgspec
-
+from castwork.model.chunk import Chunk
 from castwork.model.errors import TaskNotFound, UndecodableEntry
+from castwork.model.position import Position
 from castwork.model.record import Record, decode_record
-from castwork.redis.connections import Connections
-from castwork.redis.keys import QueueKeys
-from castwork.tasks.records import read_record
-
-#: Chunks read per call while catching up, and held for a slow reader before it re-reads.
-_PAGE = 500
+from castwork.store.queue_store import QueueStore
+from castwork.store.tail import Gap, Tail
 
 
-class Chunk(msgspec.Struct, frozen=True):
-    """One streamed piece of a task's output.
+class _States:
+    """Hears of a task's changes of state, and wakes the reader of its output."""
 
-    Attributes:
-        id: `attempt-number`; pass the last one as `after` to go on behind it.
-        kind: `chunk`, `progress`, or `reset`: a new attempt began, what came before is void.
-        data: the piece; for progress `{"done": 0.5, "message": "..."}`.
-    """
-
-    id: str
-    kind: str
-    data: Any = None
-
-    @property
-    def position(self) -> tuple[int, int]:
-        """The id as (attempt, number)."""
-        attempt, _, number = self.id.partition("-")
-        return int(attempt), int(number)
-
-
-_decode_chunk = msgspec.json.Decoder(Chunk).decode
-encode_chunk = msgspec.json.Encoder().encode
-
-
-def parse_position(after: str | None) -> tuple[int, int]:
-    """Read a chunk id.
-
-    Raises:
-        UndecodableEntry: it is not `attempt-number`.
-    """
-    if not after:
-        return (0, 0)
-    attempt, _, number = after.partition("-")
-    if not (attempt.isdecimal() and number.isdecimal()):
-        raise UndecodableEntry(f"not a chunk id: {after!r}; it looks like 1-42")
-    return int(attempt), int(number)
-
-
-class _Output:
-    """Listens to a task's output and record; the reader takes from it."""
-
-    def __init__(self) -> None:
-        self.news = asyncio.Event()
-        self.chunks: deque[Chunk] = deque()
-        self.missing = False
-
-    def on_message(self, payload: bytes) -> None:
-        if len(self.chunks) >= _PAGE:
-            self.chunks.clear()  # the reader is slow: the stream keeps them for it
-            self.missing = True
-        self.chunks.append(_decode_chunk(payload))
-        self.news.set()
-
-    def on_resumed(self) -> None:
-        self.missing = True
-        self.news.set()
-
-
-class _State:
-    """Listens to a task's record."""
-
-    def __init__(self, news: asyncio.Event) -> None:
-        self._news = news
+    def __init__(self, tail: Tail[Chunk]) -> None:
+        self._tail = tail
         self.records: deque[Record] = deque()
         self.stale = False
 
-    def on_message(self, payload: bytes) -> None:
-        self.records.append(decode_record(payload))
-        self._news.set()
+    def on_record(self, raw: bytes) -> None:
+        try:
+            self.records.append(decode_record(raw))
+        except UndecodableEntry:
+            self.stale = True  # whoever follows looks, and gets the error
+        self._tail.wake()
 
     def on_resumed(self) -> None:
         self.stale = True
-        self._news.set()
+        self._tail.wake()
 
 
 class OutputReader:
-    """Follows one task: its chunks and its changes of state, until it ends.
+    """Follows one task: every chunk once and in order, across reloads and crashes.
 
     Args:
-        keys: keys of its queue.
+        store: the task's queue.
         task_id: the task.
         after: chunk id to go on behind, None for the beginning.
-        must_exist: whether a missing record is an error; a task of an adopted stream has none
-            before it starts.
+
+    Raises:
+        UndecodableEntry: `after` is no chunk id.
     """
 
-    def __init__(
-        self,
-        connections: Connections,
-        keys: QueueKeys,
-        task_id: str,
-        after: str | None,
-        *,
-        must_exist: bool,
-    ) -> None:
-        self._connections = connections
-        self._keys = keys
+    def __init__(self, store: QueueStore, task_id: str, after: str | None) -> None:
+        self._store = store
         self._task_id = task_id
-        self._record_key = keys.record(task_id)
-        self._output_key = keys.output(task_id)
-        self._must_exist = must_exist
-        self._last = parse_position(after)
-        self._output = _Output()
-        self._state = _State(self._output.news)
+        source = store.outputs.source(task_id)
+        self._tail = Tail(source, after=Position.parse_or_start(after))
+        self._states = _States(self._tail)
 
     async def follow(self) -> AsyncGenerator[Chunk | Record, None]:
         """Yield records as the task changes state, and chunks; ends with the final record.
@@ -134,82 +58,46 @@ class OutputReader:
         Raises:
             TaskNotFound: there is no such task, or its record passed its TTL.
         """
-        if not self._connections.is_open:
-            await self._connections.open()
-        pushes = self._connections.pushes
         try:
-            await asyncio.gather(
-                pushes.add(self._output_key, self._output),
-                pushes.add(self._record_key, self._state),
-            )
-            record = await self._read_record()
-            if record is None and self._must_exist:
+            await self._tail.start()
+            await self._store.told.watch(self._task_id, self._states)
+            record = await self._store.records.read(self._task_id)
+            self._states.records.clear()  # what was told before is in the record
+            # A task of an adopted stream has no record before it starts, so it is waited for.
+            if record is None and self._store.queue.stream is None:
                 raise TaskNotFound("there is no such task: it never was, or its record expired")
-            while record is None or not record.state.is_final:
+            while record is None or not record.status.is_final:
                 if record is not None:
                     yield record
-                async for chunk in self._catch_up():
+                async for chunk in self._chunks():
                     yield chunk
-                record = None
-                while record is None:
-                    async for chunk in self._next_chunks():
-                        yield chunk
-                    record = await self._next_record()
-            async for chunk in self._catch_up():
+                record = await self._next_record()
+                if record is None:
+                    await self._tail.wait()
+            async for chunk in self._rest():
                 yield chunk
             yield record
         finally:
-            pushes.remove(self._output_key, self._output)
-            pushes.remove(self._record_key, self._state)
+            self._store.told.unwatch(self._task_id, self._states)
+            self._tail.close()
 
-    async def _next_chunks(self) -> AsyncIterator[Chunk]:
-        """Wait for news and yield the chunks among them."""
-        output = self._output
-        if not self._state.records:
-            await output.news.wait()
-        output.news.clear()
-        if output.missing:
-            output.missing = False
-            async for chunk in self._catch_up():
-                yield chunk
-        while output.chunks:
-            chunk = output.chunks.popleft()
-            position = chunk.position
-            if position <= self._last:
-                continue
-            follows = position == (self._last[0], self._last[1] + 1)
-            if not follows and chunk.kind != "reset" and position != (1, 1):
-                async for missed in self._catch_up():
-                    yield missed
-                continue
-            self._last = position
-            yield chunk
+    async def _chunks(self) -> AsyncIterator[Chunk]:
+        """The chunks that have come."""
+        async for item in self._tail.ready():
+            if not isinstance(item, Gap):  # what was trimmed cannot be had
+                yield item.value
+
+    async def _rest(self) -> AsyncIterator[Chunk]:
+        """The chunks that are left when the task has ended."""
+        async for item in self._tail.catch_up():
+            if not isinstance(item, Gap):
+                yield item.value
 
     async def _next_record(self) -> Record | None:
         """The task's next state, None if it has not changed."""
-        if self._state.stale:
-            self._state.stale = False
-            self._state.records.clear()
-            return await self._read_record()
-        return self._state.records.popleft() if self._state.records else None
-
-    async def _read_record(self) -> Record | None:
-        return await read_record(self._connections, self._keys, self._task_id)
-
-    async def _catch_up(self) -> AsyncIterator[Chunk]:
-        """Yield what the stream holds behind the last chunk."""
-        while True:
-            start = f"({self._last[0]}-{self._last[1]}"
-            page = await self._connections.commands.call(
-                "XRANGE", self._output_key, start, "+", "COUNT", _PAGE
-            )
-            for entry_id, fields in page:
-                chunk = Chunk(
-                    entry_id.decode(),
-                    fields[0].decode(),
-                    msgspec.json.decode(fields[1]) if fields[1] else None,
-                )
-                self._last = chunk.position
-                yield chunk
-            if len(page) < _PAGE:
-                return
+        states = self._states
+        if states.stale:
+            states.stale = False
+            states.records.clear()
+            return await self._store.records.read(self._task_id)
+        return states.records.popleft() if states.records else None

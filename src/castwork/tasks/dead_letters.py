@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from castwork.model.codec import decode_any, encode_value
-from castwork.model.entry import Entry, Meta, parse_entry, plain_fields, readable
-from castwork.model.errors import CastworkError, TaskNotFound, UndecodableEntry
+from castwork.model.codec import encode_value
+from castwork.model.entry import Entry, Meta, parse_entry, plain_fields, readable, wire_name
+from castwork.model.errors import AmbiguousId, CastworkError, TaskNotFound, UndecodableEntry
 from castwork.model.record import Record, encode_record
 from castwork.model.states import Priority, TaskState
-from castwork.redis.connections import Connections
-from castwork.redis.scripts import REPLAY
-from castwork.tasks.queue import Queue
+from castwork.store.letters import Letter
+from castwork.store.queue_store import QueueStore
 
 
 class DeadLetter(msgspec.Struct):
@@ -41,9 +42,10 @@ class DeadLetter(msgspec.Struct):
 class DeadLetters:
     """The dead letters of one queue; they stay until replayed or purged."""
 
-    def __init__(self, connections: Connections, queue: Queue) -> None:
-        self._connections = connections
-        self._queue = queue
+    def __init__(self, store: QueueStore) -> None:
+        self._letters = store.letters
+        self._told = store.told
+        self._queue = store.queue
 
     @property
     def queue(self) -> str:
@@ -52,12 +54,16 @@ class DeadLetters:
 
     async def count(self) -> int:
         """How many there are."""
-        return int(await self._call("XLEN", self._queue.keys.dead))
+        return await self._letters.count()
 
     async def list(self, *, limit: int = 100) -> list[DeadLetter]:
         """The newest ones first."""
-        reply = await self._call("XREVRANGE", self._queue.keys.dead, "+", "-", "COUNT", limit)
-        return [self._letter(entry_id.decode(), _named(fields)) for entry_id, fields in reply]
+        return [self._describe(letter) for letter in await self._letters.newest(limit)]
+
+    async def find(self, letter_id: str) -> DeadLetter | None:
+        """One of them, by its id or by its task's; None if there is none."""
+        letter = await self._letters.find(letter_id)
+        return None if letter is None else self._describe(letter)
 
     async def get(self, letter_id: str) -> DeadLetter:
         """One of them, by its id or by its task's.
@@ -65,8 +71,7 @@ class DeadLetters:
         Raises:
             TaskNotFound: there is none.
         """
-        entry_id, named = await self._find(letter_id)
-        return self._letter(entry_id, named)
+        return self._describe(await self._find(letter_id))
 
     async def replay(self, letter_id: str) -> str:
         """Queue one again with all its attempts, and return the task id.
@@ -75,27 +80,24 @@ class DeadLetters:
             TaskNotFound: there is none (any more).
             UndecodableEntry: its bytes are not a task; mend the producer and enqueue anew.
         """
-        entry_id, named = await self._find(letter_id)
-        lane = named[b"lane"].decode()
-        entry = self._entry(named, lane)
-        attempts = int(named[b"attempts"])
+        letter = await self._find(letter_id)
+        entry = _entry_of(letter)
         # Attempt numbers go on, so that new chunks do not collide with old ones.
         entry.meta = msgspec.structs.replace(
-            entry.meta or Meta(), attempts=attempts, spared=attempts, errors=[], expires_ms=0
+            entry.meta or Meta(),
+            attempts=letter.attempts,
+            uncounted=letter.attempts,
+            errors=[],
+            expires_ms=0,
         )
-        priority = Priority.NORMAL if lane == "stream" else Priority(lane)
         record = b""
         if self._queue.keeps_records:
-            record = encode_record(Record(TaskState.QUEUED, entry.task, attempts))
-        keys = self._queue.keys
-        queued = await self._connections.scripts.run(
-            REPLAY,
-            [keys.dead, keys.lanes[priority], keys.record(entry.id), keys.entries],
-            [entry_id, entry.id, priority.value, record, *entry.fields()],
-        )
-        if not queued:
+            record = encode_record(Record(TaskState.QUEUED, entry.name, letter.attempts))
+        lane = Priority.NORMAL if letter.lane == "stream" else Priority(letter.lane)
+        if not await self._letters.replay(letter, entry, lane, record):
             raise TaskNotFound(f"dead letter {letter_id} was replayed or purged meanwhile")
-        return entry.id
+        self._told.forget(letter.task_id)
+        return letter.task_id
 
     async def purge(self, letter_id: str) -> None:
         """Delete one and its record.
@@ -103,64 +105,70 @@ class DeadLetters:
         Raises:
             TaskNotFound: there is none.
         """
-        entry_id, named = await self._find(letter_id)
-        if not await self._call("XDEL", self._queue.keys.dead, entry_id):
+        if not await self._letters.purge(await self._find(letter_id)):
             raise TaskNotFound(f"dead letter {letter_id} was replayed or purged meanwhile")
-        task_id = named[b"id"].decode()
-        keys = self._queue.keys
-        await self._call("DEL", keys.record(task_id), keys.output(task_id))
 
-    async def _find(self, letter_id: str) -> tuple[str, dict[bytes, bytes]]:
-        call = self._call
-        if letter_id.replace("-", "", 1).isdigit():
-            page = await call("XRANGE", self._queue.keys.dead, letter_id, letter_id)
-            if page:
-                return page[0][0].decode(), _named(page[0][1])
-        start = "-"
-        while page := await call("XRANGE", self._queue.keys.dead, start, "+", "COUNT", 500):
-            for entry_id, fields in page:
-                named = _named(fields)
-                if named[b"id"] == letter_id.encode():
-                    return entry_id.decode(), named
-            start = f"({page[-1][0].decode()}"
-        raise TaskNotFound(f"no dead letter {letter_id} in queue {self._queue.name!r}")
+    async def _find(self, letter_id: str) -> Letter:
+        letter = await self._letters.find(letter_id)
+        if letter is None:
+            raise TaskNotFound(f"no dead letter {letter_id} in queue {self.queue!r}")
+        return letter
 
-    async def _call(self, *command: Any) -> Any:
-        if not self._connections.is_open:
-            await self._connections.open()
-        return await self._connections.commands.call(*command)
-
-    def _letter(self, entry_id: str, named: dict[bytes, bytes]) -> DeadLetter:
-        fields = _original(named)
+    def _describe(self, letter: Letter) -> DeadLetter:
         try:
-            task = self._entry(named, named[b"lane"].decode()).task
+            task = _entry_of(letter).name
         except CastworkError:
             task = ""
+        names, values = letter.fields[::2], letter.fields[1::2]
         return DeadLetter(
-            id=entry_id,
-            task_id=named[b"id"].decode(),
-            queue=self._queue.name,
+            id=letter.id,
+            task_id=letter.task_id,
+            queue=self.queue,
             task=task,
-            attempts=int(named[b"attempts"]),
-            errors=decode_any(named[b"errors"]),
-            fields={readable(k): readable(v) for k, v in fields.items()},
+            attempts=letter.attempts,
+            errors=letter.errors,
+            fields={readable(k): readable(v) for k, v in zip(names, values, strict=True)},
         )
 
-    def _entry(self, named: dict[bytes, bytes], lane: str) -> Entry:
-        """The entry that the dead letter was; raises UndecodableEntry."""
-        flat = [part for pair in _original(named).items() for part in pair]
-        if lane != "stream":
-            return parse_entry(flat)
-        if not flat:
-            raise UndecodableEntry("the entry has no fields")
-        task = named.get(b"task", b"").decode()
-        return Entry(task, named[b"id"].decode(), encode_value(plain_fields(flat)))
+
+async def find_letter(queues: Sequence[DeadLetters], name: str) -> tuple[DeadLetters, DeadLetter]:
+    """Find a dead letter, and the queue that has it, by its id or by its task's.
+
+    Ids of dead letters are unique within one queue only, ids of tasks everywhere.
+
+    Args:
+        queues: the dead letters of the queues to look in.
+        name: the id.
+
+    Raises:
+        TaskNotFound: no queue has it.
+        AmbiguousId: several have a dead letter of that id.
+        ConnectionFailed: no server in time.
+    """
+    answers = await asyncio.gather(*(letters.find(name) for letters in queues))
+    found = [
+        (letters, letter)
+        for letters, letter in zip(queues, answers, strict=True)
+        if letter is not None
+    ]
+    if not found:
+        raise TaskNotFound(f"no dead letter {name}")
+    if len(found) > 1:
+        names = ", ".join(sorted(letters.queue for letters, _ in found))
+        raise AmbiguousId(
+            f"dead letters of several queues have the id {name}: name the queue ({names}),"
+            " or give the id of the task"
+        )
+    return found[0]
 
 
-def _named(fields: list[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(fields[::2], fields[1::2], strict=True))
-
-
-def _original(named: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    prefix = b"entry."
-    return {k[len(prefix) :]: v for k, v in named.items() if k.startswith(prefix)}
+def _entry_of(letter: Letter) -> Entry:
+    """The entry under which the task waits again; raises UndecodableEntry."""
+    if letter.lane != "stream":
+        entry = parse_entry(letter.fields)
+        entry.id = letter.task_id
+        return entry
+    if not letter.fields:
+        raise UndecodableEntry("the entry has no fields")
+    args = encode_value(plain_fields(letter.fields))
+    return Entry(wire_name(letter.task), b"-", args, letter.task_id)

@@ -1,38 +1,46 @@
-"""TaskFunction: a decorated function that can be called here or enqueued for a worker."""
+"""Task functions: decorated functions that can be called here or enqueued for a worker."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 
 import msgspec
 
+from castwork.model.call_options import CallOptions, CallSettings
 from castwork.model.codec import load_foreign
+from castwork.model.entry import wire_name
 from castwork.model.errors import DefinitionError
-from castwork.model.settings import EnqueueOptions, TaskSettings
-from castwork.model.signature import Signature
-from castwork.model.states import Priority
-from castwork.redis.connections import Connections
-from castwork.tasks.portal import Portal
-from castwork.tasks.producer import Plan, Producer
-from castwork.tasks.queue import Queue
-from castwork.tasks.task import Task
+from castwork.model.ids import own_id
+from castwork.model.queue import Queue
+from castwork.model.signature import Kind, Signature
+from castwork.model.task_options import TaskSettings
+from castwork.store.queue_store import QueueStore
+from castwork.tasks.chain import Chain
+from castwork.tasks.plan import Plan
+from castwork.tasks.producer import Producer
+from castwork.tasks.sync import SyncProducers
+from castwork.tasks.task import StreamTask, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C")
 
 
-class Options(TypedDict, total=False):
-    """What `TaskFunction.options` takes; see `EnqueueOptions` for units."""
+class Submission(msgspec.Struct):
+    """The ways by which calls of a function get into its queue.
 
-    priority: str
-    delay: float
-    key: str
-    key_ttl: float
-    deadline: float
-    attempts: int
-    timeout: float
+    Attributes:
+        producer: for the event loop.
+        sync: for threads.
+        around: what is called around each enqueue.
+    """
+
+    producer: Producer
+    sync: SyncProducers
+    around: Chain
 
 
 class TaskFunction(Generic[P, R]):
@@ -45,22 +53,19 @@ class TaskFunction(Generic[P, R]):
     def __init__(
         self,
         function: Callable[..., Any],
+        signature: Signature,
         settings: TaskSettings,
-        queue: Queue,
-        connections: Connections,
-        producer: Producer,
-        portal: Portal,
+        store: QueueStore,
+        submission: Submission,
     ) -> None:
         self.function = function
         self.settings = settings
-        self.queue = queue
-        self.signature = Signature(function)
-        self._connections = connections
-        self._producer = producer
-        self._portal = portal
-        self._options = EnqueueOptions()
-        self._plan = Plan(queue, settings.name, self._options)
-        result_type = self.signature.result_type()
+        self.signature = signature
+        self.store = store
+        self._submission = submission
+        self._options = CallSettings()
+        self._plan = Plan(settings.name, self._options)
+        result_type = signature.result_type()
         try:
             self._decode = msgspec.json.Decoder(result_type, dec_hook=load_foreign).decode
         except TypeError as error:
@@ -68,12 +73,14 @@ class TaskFunction(Generic[P, R]):
                 f"task function {settings.name!r}: its result type {result_type} has no JSON"
                 f" form: {error}"
             ) from error
-        decode = self.signature.decode_text if queue.adopted else self.signature.decode
+        adopts = store.queue.stream is not None
         #: Decodes a task's arguments; an adopted stream's are text.
-        self.decode_arguments = decode
+        self.decode_arguments = signature.decode_text if adopts else signature.decode
         #: Calls the function with decoded arguments.
-        self.invoke = self.signature.caller(function)
+        self.invoke = signature.caller(function)
         self.result_ttl_ms = int(settings.result_ttl * 1000)
+        #: Its name as it stands in entries.
+        self.wire_name = wire_name(settings.name)
         self.__name__ = settings.name
         self.__doc__ = function.__doc__
 
@@ -82,43 +89,39 @@ class TaskFunction(Generic[P, R]):
         """Its name on the wire."""
         return self.settings.name
 
+    @property
+    def queue(self) -> Queue:
+        """The queue of its tasks."""
+        return self.store.queue
+
     def __repr__(self) -> str:
-        return f"TaskFunction({self.name!r}, queue={self.queue.name!r})"
+        return f"{type(self).__name__}({self.name!r}, queue={self.queue.name!r})"
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Run the function here and now, without Redis."""
-        return self.function(*args, **kwargs)
-
-    def options(self, **options: Unpack[Options]) -> TaskFunction[P, R]:
+    def options(self, **options: Unpack[CallOptions]) -> Self:
         """Return the same function with options for the calls made through it.
 
         Args:
             priority: `high`, `normal` or `low`.
             delay: seconds to wait before it is queued.
+            id: an id of your own: the task id is `queue:id`, and a second enqueue with it returns
+                the first task, as long as its record is kept.
             key: idempotency key; a second enqueue with it returns the first task.
             key_ttl: seconds that the key is remembered (a day by default).
             deadline: seconds after which it is too late to start: the task then expires.
             attempts: replaces the task function's `attempts`.
             timeout: replaces the task function's `timeout`, in seconds.
+            owner: whose task it is.
+            tenant: the owner's tenant.
+            labels: what the task is searched by, text by text.
+            headers: what travels to the task, text by text.
 
         Raises:
             DefinitionError: an option has no such value.
+            InvalidArguments: labels or headers are too much.
         """
-        values: dict[str, Any] = dict(options)
-        if "priority" in values:
-            try:
-                values["priority"] = Priority(values["priority"])
-            except ValueError:
-                raise DefinitionError(
-                    f"no priority {values['priority']!r}: use high, normal or low"
-                ) from None
-        try:
-            chosen = msgspec.structs.replace(self._options, **values)
-        except TypeError as error:
-            raise DefinitionError(f"no such option: {error}") from error
         other = copy.copy(self)
-        other._options = chosen
-        other._plan = Plan(self.queue, self.settings.name, chosen)
+        other._options = self._options.replaced(options)
+        other._plan = Plan(self.settings.name, other._options)
         return other
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
@@ -130,13 +133,18 @@ class TaskFunction(Generic[P, R]):
             QueueFull: the queue is at its `max_depth`.
             ConnectionFailed: no server in time; `EffectUnknown` if the task may be there.
         """
-        encoded = self.signature.encode(args, kwargs)
-        return await self.enqueue_encoded(encoded)
+        return await self.enqueue_encoded(self.signature.encode(args, kwargs))
 
     async def enqueue_encoded(self, arguments: bytes) -> Task[R]:
         """Enqueue a call whose arguments are JSON by name already. Raises as `enqueue`."""
-        task_id = await self._producer.enqueue(self._plan, arguments)
-        return Task(task_id, self.queue, self._connections, self._decode)
+        around, since = self._submission.around, time.monotonic()
+        if around.is_empty:
+            task_id, created = await self._submission.producer.enqueue(self._plan, arguments)
+        else:
+            task_id, created = await around.call(
+                self, lambda: self._submission.producer.enqueue(self._plan, arguments)
+            )
+        return self._handle(task_id, created, since if created else None)
 
     async def enqueue_many(
         self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any] | Any]
@@ -159,9 +167,9 @@ class TaskFunction(Generic[P, R]):
                 encoded.append(encode((), dict(call)))
             else:
                 encoded.append(encode((call,), {}))
-        ids = await self._producer.enqueue_many(self._plan, encoded)
-        queue, connections, decode = self.queue, self._connections, self._decode
-        return [Task(task_id, queue, connections, decode) for task_id in ids]
+        since = time.monotonic()
+        ids = await self._submission.producer.enqueue_many(self._plan, encoded)
+        return [self._handle(task_id, True, since) for task_id in ids]
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Enqueue a call from a thread, Flask, Django or a script, and return the task id.
@@ -170,8 +178,70 @@ class TaskFunction(Generic[P, R]):
             InvalidArguments, PayloadTooLarge, QueueFull, ConnectionFailed: as `enqueue`.
         """
         encoded = self.signature.encode(args, kwargs)
-        return self._portal.enqueue(self._plan, encoded)
+        return self._submission.sync.enqueue(self.queue, self._plan, encoded)
 
-    def task(self, task_id: str) -> Task[R]:
-        """The handle on a task of this function."""
-        return Task(task_id, self.queue, self._connections, self._decode)
+    def task(self, task_id: str = "", *, id: str = "") -> Task[R]:  # noqa: A002
+        """The handle on a task of this function.
+
+        Args:
+            task_id: the task's id.
+            id: or the id that the caller chose for it.
+        """
+        return self._handle(task_id or own_id(self.queue.id_prefix, id))
+
+    def _handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
+        return Task(task_id, self.store, self._decode, created=created, since=since)
+
+
+class CoroutineFunction(TaskFunction[P, R]):
+    """A task function that runs on the worker's event loop."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Run the function here and now, without Redis."""
+        return cast("Coroutine[Any, Any, R]", self.function(*args, **kwargs))
+
+
+class PlainFunction(TaskFunction[P, R]):
+    """A task function that runs in a thread of the worker."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now, without Redis."""
+        return cast("R", self.function(*args, **kwargs))
+
+
+class StreamFunction(TaskFunction[P, R], Generic[P, R, C]):
+    """A task function whose items are sent as chunks while it runs."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[C]:
+        """Run the function here and now, without Redis."""
+        return cast("AsyncIterator[C]", self.function(*args, **kwargs))
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> StreamTask[R, C]:
+        """Enqueue a call, as `TaskFunction.enqueue` does; its handle knows the items' type."""
+        return cast("StreamTask[R, C]", await super().enqueue(*args, **kwargs))
+
+    def task(self, task_id: str = "", *, id: str = "") -> StreamTask[R, C]:  # noqa: A002
+        """The handle on a task of this function, as `TaskFunction.task` gives it."""
+        return cast("StreamTask[R, C]", super().task(task_id, id=id))
+
+    def _handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
+        return StreamTask(task_id, self.store, self._decode, created=created, since=since)
+
+
+_KINDS: dict[Kind, type[TaskFunction[Any, Any]]] = {
+    Kind.COROUTINE: CoroutineFunction,
+    Kind.GENERATOR: StreamFunction,
+    Kind.THREAD: PlainFunction,
+}
+
+
+def make_task_function(
+    function: Callable[..., Any], settings: TaskSettings, store: QueueStore, submission: Submission
+) -> TaskFunction[..., Any]:
+    """Make a function a task function of its kind.
+
+    Raises:
+        DefinitionError: its signature or its types cannot work.
+    """
+    signature = Signature(function)
+    return _KINDS[signature.kind](function, signature, settings, store, submission)

@@ -1,97 +1,70 @@
-"""Producer: writes tasks. Every write is idempotent, so a retry never doubles a task."""
+"""Producer: enqueues tasks of one queue. A retried call never doubles a task."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
-from typing import Any
 
-from castwork.model.codec import encode
-from castwork.model.entry import Entry, Meta, encode_meta
 from castwork.model.errors import PayloadTooLarge, QueueFull
-from castwork.model.ids import new_task_id
-from castwork.model.record import Record, encode_record
-from castwork.model.settings import EnqueueOptions, Limits
-from castwork.model.states import Priority, TaskState
-from castwork.redis.connections import Connections
-from castwork.redis.scripts import ENQUEUE, SCHEDULE
-from castwork.tasks.queue import Queue
+from castwork.model.ids import PlaceNames, lane_suffix, new_digits, new_producer
+from castwork.model.settings import Limits
+from castwork.model.states import Priority
+from castwork.store.enqueues import NamedTask, Run
+from castwork.store.queue_store import QueueStore
+from castwork.tasks.gatherer import MOST, MOST_BYTES, Gatherer
+from castwork.tasks.plan import Plan
 
-#: Tasks per script call: large enough to spread its cost, small enough not to block the server.
-_GROUP = 250
+_SUFFIXES = {priority: lane_suffix(priority) for priority in Priority}
 
-
-class Plan:
-    """What enqueues of one function with the same options have in common, worked out once.
-
-    Attributes:
-        gathers: whether calls of one loop tick may share a script call. Those with a bound, a
-            key or a delay may not: each must be accepted or refused for itself.
-    """
-
-    def __init__(self, queue: Queue, task: str, options: EnqueueOptions) -> None:
-        self.queue = queue
-        self.task = task
-        self.options = options
-        self.lane = queue.lane_of(options.priority)
-        self.meta = _meta_of(options)
-        self.key_ttl_ms = int(options.key_ttl * 1000) if options.key is not None else 0
-        meta = encode_meta(self.meta) if self.meta is not None else b""
-        max_depth = queue.settings.max_depth
-        #: Arguments of the script, after the number of tasks.
-        self.head: list[Any] = [max_depth, self.key_ttl_ms, task, options.priority.value, meta]
-        self.key = queue.keys.key(f"{task}:{options.key}")
-        #: Keys of the script, after the records.
-        self.tail: list[str] = []
-        if options.key is not None:
-            self.tail.append(self.key)
-        if max_depth:
-            self.tail += queue.streams
-        self.gathers = not self.tail and options.delay <= 0
+#: What a call is, and what the server said: the entry, or the depth of the full queue.
+_Planned = tuple[Plan, bytes]
+_Placed = bytes | int
 
 
 class Producer:
-    """Enqueues tasks of any function.
-
-    A lone enqueue goes out at once. While one is under way, those of the same function gather
-    and go out together at the end of the loop tick, in one script call.
+    """Enqueues tasks of any function of one queue; those of one loop tick share a call.
 
     Args:
-        connections: where to.
+        store: the queue.
         limits: bounds on payloads.
     """
 
-    def __init__(self, connections: Connections, limits: Limits) -> None:
-        self._connections = connections
-        self._limits = limits
-        self._under_way = 0
-        self._gathering: dict[Plan, _Gathering] = {}
+    def __init__(self, store: QueueStore, limits: Limits) -> None:
+        self.store = store
+        self._limit = limits.payload
+        self._name = store.queue.name
+        self._id_prefix = store.queue.id_prefix
+        self._enqueues = store.enqueues
+        self._pid = 0
+        self._producer = ""
+        self._places = PlaceNames()
+        self._calls: Gatherer[_Planned, _Placed] = Gatherer(self._send)
+        self._named: Gatherer[NamedTask, tuple[str, bool] | int] = Gatherer(
+            store.enqueues.enqueue_named
+        )
 
-    async def enqueue(self, plan: Plan, args: bytes) -> str:
-        """Enqueue one task and return its id.
+    async def enqueue(self, plan: Plan, args: bytes) -> tuple[str, bool]:
+        """Enqueue one task; return its id, and whether the task is new.
 
         Raises:
             QueueFull: the queue is at its `max_depth`.
             PayloadTooLarge: the arguments are over the limit.
             ConnectionFailed: no server in time; `EffectUnknown` when the reply was lost.
         """
-        if len(args) > self._limits.payload:
-            raise PayloadTooLarge("the task's arguments", len(args), self._limits.payload)
-        if not self._connections.is_open:
-            await self._connections.open()
-        task_id = new_task_id(plan.queue.name)
-        if plan.gathers and self._under_way:
-            await self._gather(plan, task_id, args)
-            return task_id
-        self._under_way += 1
-        try:
-            if plan.options.delay > 0:
-                reply = await self._schedule(plan, task_id, args)
-            else:
-                reply = await self._queue(plan, [task_id], [args])
-        finally:
-            self._under_way -= 1
-        return bytes(reply[1]).decode() if reply[0] == b"key" else task_id
+        if len(args) > self._limit:
+            raise PayloadTooLarge("the task's arguments", len(args), self._limit)
+        nonce = self._own_producer() + new_digits()
+        size = len(args) + len(plan.meta)
+        if plan.is_named:
+            reply = await self._named.add(plan.named(self._id_prefix, nonce, args), size)
+            if isinstance(reply, int):
+                raise QueueFull(self._name, reply)
+            return reply
+        entry = await self._calls.add((plan, plan.call(nonce, args)), size)
+        if isinstance(entry, int):
+            raise QueueFull(self._name, entry)
+        return self._id(plan.lane, entry, nonce), True
 
     async def enqueue_many(self, plan: Plan, args: Sequence[bytes]) -> list[str]:
         """Enqueue many tasks and return their ids, in order.
@@ -101,109 +74,60 @@ class Producer:
         Raises:
             QueueFull, PayloadTooLarge, ConnectionFailed: as `enqueue`.
         """
-        limit = self._limits.payload
         for one in args:
-            if len(one) > limit:
-                raise PayloadTooLarge("a task's arguments", len(one), limit)
-        if plan.options.delay > 0 or plan.options.key is not None:
-            return list(await asyncio.gather(*(self.enqueue(plan, one) for one in args)))
-        if not self._connections.is_open:
-            await self._connections.open()
-        name = plan.queue.name
-        ids = [new_task_id(name) for _ in args]
-        await asyncio.gather(
-            *(
-                self._queue(plan, ids[at : at + _GROUP], args[at : at + _GROUP])
-                for at in range(0, len(ids), _GROUP)
-            )
-        )
-        return ids
+            if len(one) > self._limit:
+                raise PayloadTooLarge("a task's arguments", len(one), self._limit)
+        if plan.is_named:
+            placed = await asyncio.gather(*(self.enqueue(plan, one) for one in args))
+            return [task_id for task_id, _ in placed]
+        # Told on a channel of their own: a process that waits for a few of the producer's other
+        # tasks need not hear all of these.
+        producer = new_producer()
+        nonces = [producer + new_digits() for _ in args]
+        calls = [plan.call(nonce, one) for nonce, one in zip(nonces, args, strict=True)]
+        groups = await asyncio.gather(*(self._send_whole(plan, g) for g in _grouped(calls)))
+        entries = [entry for group in groups for entry in group]
+        lane = plan.lane
+        return [self._id(lane, entry, nonce) for entry, nonce in zip(entries, nonces, strict=True)]
 
-    def _gather(self, plan: Plan, task_id: str, args: bytes) -> asyncio.Future[None]:
-        """Join the group of this loop tick; its future tells when the server has the task."""
-        group = self._gathering.get(plan)
-        if group is None:
-            group = self._gathering[plan] = _Gathering()
-            asyncio.get_running_loop().call_soon(self._send_group, plan, group)
-        group.ids.append(task_id)
-        group.args.append(args)
-        if len(group.ids) == _GROUP:
-            del self._gathering[plan]
-        # Shielded, as one caller that leaves must not take the group along.
-        return asyncio.shield(group.stored)
+    def _own_producer(self) -> str:
+        """The digits by which this process hears of its tasks: a forked child draws its own."""
+        if self._pid != os.getpid():
+            self._pid, self._producer = os.getpid(), new_producer()
+        return self._producer
 
-    def _send_group(self, plan: Plan, group: _Gathering) -> None:
-        if self._gathering.get(plan) is group:
-            del self._gathering[plan]
-        group.sending = asyncio.ensure_future(self._store_group(plan, group))
+    async def _send(self, group: Sequence[_Planned]) -> list[_Placed]:
+        """Enqueue calls of any plans, as far as the bound of the queue allows."""
+        runs: list[Run] = []
+        for plan, call in group:
+            if runs and plan.joins(runs[-1]):
+                plan.add_to(runs[-1], call)
+            else:
+                runs.append(plan.run([call]))
+        placed: list[_Placed] = []
+        for run, taken in zip(runs, await self._enqueues.enqueue(runs), strict=True):
+            placed += taken.entries
+            placed += [taken.depth or 0] * (len(run.calls) - len(taken.entries))
+        return placed
 
-    async def _store_group(self, plan: Plan, group: _Gathering) -> None:
-        self._under_way += 1
-        try:
-            await self._queue(plan, group.ids, group.args)
-            group.stored.set_result(None)
-        except Exception as error:
-            group.stored.set_exception(error)
-            group.stored.exception()  # seen, also when every caller has left
-        finally:
-            self._under_way -= 1
+    async def _send_whole(self, plan: Plan, calls: list[bytes]) -> list[bytes]:
+        """Enqueue calls of one plan, all or none."""
+        (taken,) = await self._enqueues.enqueue([plan.run(calls)], whole=True)
+        if taken.depth is not None:
+            raise QueueFull(self._name, taken.depth)
+        return taken.entries
 
-    async def _queue(self, plan: Plan, ids: Sequence[str], args: Sequence[bytes]) -> list[Any]:
-        names = plan.queue.keys
-        keys = [plan.lane, names.entries, *map(names.record, ids), *plan.tail]
-        values: list[Any] = [len(ids), *plan.head]
-        for pair in zip(ids, args, strict=True):
-            values += pair
-        reply: list[Any] = await self._connections.scripts.run(ENQUEUE, keys, values)
-        if reply[0] == b"full":
-            raise QueueFull(plan.queue.name, reply[1])
-        return reply
-
-    async def _schedule(self, plan: Plan, task_id: str, args: bytes) -> list[Any]:
-        keys = plan.queue.keys
-        entry = Entry(plan.task, task_id, args, plan.meta)
-        queued = Record(TaskState.QUEUED, plan.task)
-        values = [
-            task_id,
-            int(plan.options.delay * 1000),
-            parked_json(entry, plan.options.priority, queued),
-            encode_record(Record(TaskState.SCHEDULED, plan.task)),
-            plan.key_ttl_ms,
-        ]
-        names = [keys.record(task_id), keys.scheduled, keys.parked]
-        if plan.options.key is not None:
-            names.append(plan.key)
-        reply: list[Any] = await self._connections.scripts.run(SCHEDULE, names, values)
-        return reply
+    def _id(self, lane: Priority, entry: bytes, nonce: str) -> str:
+        return f"{self._id_prefix}-{self._places.name(entry)}{_SUFFIXES[lane]}{nonce}"
 
 
-class _Gathering:
-    """The enqueues of one loop tick that share a script call."""
-
-    __slots__ = ("args", "ids", "sending", "stored")
-
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self.args: list[bytes] = []
-        self.stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.sending: asyncio.Future[None] | None = None
-
-
-def parked_json(entry: Entry, priority: Priority, record: Record | None) -> bytes:
-    """An entry as it waits in `parked`, with the record that it gets when it is queued.
-
-    The arguments stay the text that they are, so that nothing is lost on the way through Lua.
-    """
-    fields = [f if isinstance(f, str) else f.decode() for f in entry.fields()]
-    text = "" if record is None else encode_record(record).decode()
-    return encode({"lane": priority.value, "fields": fields, "record": text})
-
-
-def _meta_of(options: EnqueueOptions) -> Meta | None:
-    if options.deadline is None and options.attempts is None and options.timeout is None:
-        return None
-    return Meta(
-        expires_ms=int(options.deadline * 1000) if options.deadline is not None else 0,
-        max_attempts=options.attempts or 0,
-        timeout=options.timeout or 0.0,
-    )
+def _grouped(calls: Sequence[bytes]) -> list[list[bytes]]:
+    groups: list[list[bytes]] = []
+    room = 0
+    for call in calls:
+        room -= len(call)
+        if room < 0 or len(groups[-1]) >= MOST:
+            groups.append([])
+            room = MOST_BYTES - len(call)
+        groups[-1].append(call)
+    return groups

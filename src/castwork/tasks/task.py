@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from castwork.model.chunk import Chunk
 from castwork.model.errors import (
     TaskCancelled,
     TaskDead,
@@ -16,16 +18,14 @@ from castwork.model.errors import (
     TaskFailed,
     TaskNotFound,
 )
-from castwork.model.record import ErrorInfo, Record, encode_record
+from castwork.model.record import ErrorInfo, Record, TaskFacts, TaskStatus, status_of
 from castwork.model.states import TaskState
-from castwork.redis.connections import Connections
-from castwork.redis.scripts import CANCEL
-from castwork.tasks.chunks import Chunk, OutputReader
-from castwork.tasks.queue import Queue
-from castwork.tasks.records import read_record
+from castwork.store.queue_store import QueueStore
+from castwork.tasks.chunks import OutputReader
 from castwork.tasks.waiting import wait_for_outcome
 
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+C_co = TypeVar("C_co", covariant=True)
 
 _ERRORS: dict[TaskState, type[TaskError]] = {
     TaskState.FAILED: TaskFailed,
@@ -34,51 +34,36 @@ _ERRORS: dict[TaskState, type[TaskError]] = {
     TaskState.EXPIRED: TaskExpired,
 }
 
-#: Seconds that a cancelled task's record is kept.
-_CANCELLED_TTL = 3600
+#: Seconds for which a task that this process enqueued is known to exist: less than any record is
+#: kept.
+_KNOWN_FOR = 45.0
 
 
-class TaskStatus(msgspec.Struct, omit_defaults=True):
-    """What is known of a task. Times are seconds since 1970 by the worker's clock."""
-
-    task_id: str
-    status: TaskState
-    queue: str
-    task: str = ""
-    attempts: int = 0
-    worker: str = ""
-    started_at: float | None = None
-    finished_at: float | None = None
-    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    error: ErrorInfo | None = None
-
-    @property
-    def value(self) -> Any:
-        """The result as plain Python values, None if there is none."""
-        return None if self.result is msgspec.UNSET else msgspec.json.decode(self.result)
-
-
-class Task(Generic[R]):
+class Task(Generic[R_co]):
     """One call of a task function, from any process that knows its id.
 
     Attributes:
         id: the task id.
-        queue: name of its queue.
+        created: whether this call of `enqueue` made the task; False when its id or its key was
+            there already, and for a handle that was made from an id.
     """
 
-    __slots__ = ("_connections", "_decode", "_queue", "id")
+    __slots__ = ("_decode", "_since", "_store", "created", "id")
 
     def __init__(
         self,
         task_id: str,
-        queue: Queue,
-        connections: Connections,
+        store: QueueStore,
         decode: Callable[[bytes], Any],
+        *,
+        created: bool = False,
+        since: float | None = None,
     ) -> None:
         self.id = task_id
-        self._queue = queue
-        self._connections = connections
+        self.created = created
+        self._store = store
         self._decode = decode
+        self._since = since
 
     def __repr__(self) -> str:
         return f"Task({self.id!r})"
@@ -86,12 +71,9 @@ class Task(Generic[R]):
     @property
     def queue(self) -> str:
         """Name of the queue."""
-        return self._queue.name
+        return self._store.queue.name
 
-    async def _record(self) -> Record | None:
-        return await read_record(self._connections, self._queue.keys, self.id)
-
-    async def result(self, timeout: float | None = None) -> R:
+    async def result(self, timeout: float | None = None) -> R_co:
         """Wait for the result; the server tells, nothing is polled.
 
         Args:
@@ -102,25 +84,29 @@ class Task(Generic[R]):
             TaskFailed, TaskDead, TaskCancelled, TaskExpired: it ended without a result.
             TaskNotFound: there is no such task, or its record passed its TTL.
         """
-        record = await self.outcome(timeout)
-        if record.state is not TaskState.SUCCEEDED:
+        record = await self._outcome(timeout)
+        if record.status is not TaskState.SUCCEEDED:
             raise error_of(self.id, record)
-        value: R = self._decode(record.result) if record.result is not msgspec.UNSET else None  # type: ignore[assignment]
+        value: R_co = (
+            self._decode(record.result) if record.result is not msgspec.UNSET else None  # type: ignore[assignment]
+        )
         return value
 
-    async def outcome(self, timeout: float | None = None) -> Record:
-        """Wait for the end and return the record, whatever the outcome.
+    async def wait(self, timeout: float | None = None) -> TaskStatus:
+        """Wait for the end and return the final status, whatever the outcome.
 
         Raises:
             ResultTimeout, TaskNotFound: as `result`.
         """
-        return await wait_for_outcome(
-            self._connections,
-            self._queue.keys,
-            self.id,
-            timeout=timeout,
-            must_exist=self._queue.adopted is None,
-        )
+        return status_of(self.id, self.queue, await self._outcome(timeout))
+
+    async def _outcome(self, timeout: float | None) -> Record:
+        since = self._since
+        if since is not None and time.monotonic() - since > _KNOWN_FOR:
+            since = self._since = None
+        record = await wait_for_outcome(self._store, self.id, timeout=timeout, since=since)
+        self._since = None  # a dead task may be queued again: from now on the server is asked
+        return record
 
     async def status(self) -> TaskStatus:
         """Read the task's state now.
@@ -131,10 +117,10 @@ class Task(Generic[R]):
         Raises:
             TaskNotFound: there is no such task, or its record passed its TTL.
         """
-        record = await self._record()
+        record = await self._store.records.read(self.id)
         if record is None:
             raise TaskNotFound(f"no task {self.id}: it never was, or its record expired")
-        return status_of(self.id, self._queue.name, record)
+        return status_of(self.id, self.queue, record)
 
     async def cancel(self, timeout: float = 10.0) -> bool:
         """Cancel the task, waiting or running.
@@ -154,44 +140,24 @@ class Task(Generic[R]):
         try:
             async with asyncio.timeout(timeout):
                 while True:
-                    state = await self._request_cancel()
-                    if state != "running":
-                        return state == TaskState.CANCELLED
+                    status = await self._request_cancel()
+                    if status is not TaskState.RUNNING:
+                        return status is TaskState.CANCELLED
                     try:
-                        record = await self.outcome(timeout=1.0)
-                        return record.state is TaskState.CANCELLED
+                        record = await self._outcome(timeout=1.0)
+                        return record.status is TaskState.CANCELLED
                     except TimeoutError:
                         continue  # the message may have been lost: ask again
         except TimeoutError:
             return False
 
-    async def _request_cancel(self) -> str:
-        record = await self._record()
-        if record is None and self._queue.adopted is None:
+    async def _request_cancel(self) -> TaskState:
+        records = self._store.records
+        record = await records.read(self.id)
+        if record is None and self._store.queue.stream is None:
             raise TaskNotFound(f"no task {self.id}: it never was, or its record expired")
-        known = record or Record(TaskState.QUEUED)
-        cancelled = Record(TaskState.CANCELLED, known.task, attempts=known.attempts)
-        keys = self._queue.keys
-        reply = await self._connections.scripts.run(
-            CANCEL,
-            [
-                keys.record(self.id),
-                keys.scheduled,
-                keys.parked,
-                keys.entries,
-                *keys.lanes.values(),
-                keys.output(self.id),
-            ],
-            [
-                self.id,
-                encode_record(cancelled),
-                _CANCELLED_TTL * 1000,
-                keys.control,
-                self._queue.group,
-            ],
-        )
-        state = bytes(reply).decode()
-        return "running" if state == "unknown" else state
+        status = await records.cancel(self.id, record or Record(TaskState.QUEUED))
+        return TaskState.RUNNING if status is None else status
 
     async def chunks(self, after: str | None = None) -> AsyncIterator[Chunk]:
         """Follow the output until the task ends.
@@ -212,29 +178,16 @@ class Task(Generic[R]):
         Raises:
             TaskNotFound: there is no such task, or its record passed its TTL.
         """
-        must_exist = self._queue.adopted is None
-        return OutputReader(
-            self._connections, self._queue.keys, self.id, after, must_exist=must_exist
-        ).follow()
+        return OutputReader(self._store, self.id, after).follow()
 
 
-def status_of(task_id: str, queue: str, record: Record) -> TaskStatus:
-    """A record as a status."""
-    return TaskStatus(
-        task_id,
-        record.state,
-        queue,
-        record.task,
-        record.attempts,
-        record.worker,
-        record.started_at or None,
-        record.finished_at or None,
-        record.result,
-        record.error,
-    )
+class StreamTask(Task[R_co], Generic[R_co, C_co]):
+    """One call of a task function that streams items."""
+
+    __slots__ = ()
 
 
-def error_of(task_id: str, record: Record) -> TaskError:
+def error_of(task_id: str, facts: TaskFacts) -> TaskError:
     """The error for a task that ended without a result."""
-    error = record.error or ErrorInfo("", record.state.value)
-    return _ERRORS[record.state](task_id, error.type, error.message, record.attempts)
+    error = facts.error or ErrorInfo("", facts.status.value)
+    return _ERRORS[facts.status](task_id, error.type, error.message, facts.attempts)

@@ -4,74 +4,78 @@ from __future__ import annotations
 
 import asyncio
 
-from castwork.model.errors import ResultTimeout, TaskNotFound
+from castwork.model.errors import ResultTimeout, TaskNotFound, UndecodableEntry
 from castwork.model.record import Record, decode_record
-from castwork.redis.connections import Connections
-from castwork.redis.keys import QueueKeys
+from castwork.store.queue_store import QueueStore
 
 
-class _Outcome:
-    """Listens to the channel of one record."""
+class _Waiter:
+    """Hears of one task."""
 
     def __init__(self) -> None:
-        self.changed = asyncio.Event()
         self.record: Record | None = None
-        self.stale = False
+        self.changed = asyncio.Event()
 
-    def on_message(self, payload: bytes) -> None:
-        record = decode_record(payload)
-        if record.state.is_final:
+    def on_record(self, raw: bytes) -> None:
+        try:
+            record = decode_record(raw)
+        except UndecodableEntry:
+            self.changed.set()  # whoever waits looks, and gets the error
+            return
+        if record.status.is_final:
             self.record = record
             self.changed.set()
 
     def on_resumed(self) -> None:
-        self.stale = True
         self.changed.set()
 
 
 async def wait_for_outcome(
-    connections: Connections,
-    keys: QueueKeys,
+    store: QueueStore,
     task_id: str,
     *,
     timeout: float | None,
-    must_exist: bool = True,
+    since: float | None = None,
 ) -> Record:
     """Wait until a task has ended, and return its record.
 
     Args:
-        keys: keys of its queue.
+        store: its queue.
         timeout: seconds, None for no bound.
-        must_exist: whether a missing record is an error; a task of an adopted stream has
-            none before it starts.
+        since: monotonic time before this process enqueued the task, a moment ago; None for a task
+            that may not exist.
 
     Raises:
         ResultTimeout: it has not ended in time; it goes on.
         TaskNotFound: there is no such task, or its record passed its TTL.
+        NotOpen: the connections were closed meanwhile.
     """
-    if not connections.is_open:
-        await connections.open()
-    outcome, pushes, commands = _Outcome(), connections.pushes, connections.commands
-    key = keys.record(task_id)
-    # In this order: a task leaves `entries` in the step that writes its record.
-    look = (("HEXISTS", keys.entries, task_id), ("GET", key))
+    waiter = _Waiter()
     try:
         async with asyncio.timeout(timeout):
-            waits, raw = await pushes.add_and_ask(key, outcome, *look)
-            while True:
-                if raw is not None:
-                    record = decode_record(raw)
-                    if record.state.is_final:
-                        return record
-                elif must_exist and not waits and outcome.record is None:
-                    raise TaskNotFound(f"no task {task_id}: it never was, or its record expired")
-                await outcome.changed.wait()
-                if not outcome.stale and outcome.record is not None:
-                    return outcome.record
-                outcome.changed.clear()
-                outcome.stale = False
-                waits, raw = await asyncio.gather(*(commands.call(*words) for words in look))
+            is_heard = await store.told.watch(task_id, waiter, since=since)
+            while waiter.record is None:
+                record = None if is_heard else await _look(store, task_id, since is not None)
+                if record is not None:
+                    return record
+                await waiter.changed.wait()
+                waiter.changed.clear()
+                store.place.check_open()
+                # Woken without a record: the connection was away, and the server may have lost all.
+                is_heard, since = False, None
+            return waiter.record
     except TimeoutError:
         raise ResultTimeout(f"task {task_id} has not ended within {timeout} s") from None
     finally:
-        pushes.remove(key, outcome)
+        store.told.unwatch(task_id, waiter)
+
+
+async def _look(store: QueueStore, task_id: str, is_known: bool) -> Record | None:
+    """The final record, None while there is none; raises TaskNotFound."""
+    if is_known:
+        return await store.records.final(task_id)
+    record = await store.records.read(task_id)
+    if record is None and store.queue.stream is None:
+        # A task of an adopted stream has no record before it starts, so it is waited for.
+        raise TaskNotFound(f"no task {task_id}: it never was, or its record expired")
+    return record if record is not None and record.status.is_final else None

@@ -1,0 +1,90 @@
+"""`castwork up`: server, gateway and workers, supervised by one command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from castwork.app import URL_VARIABLE, App
+from castwork.cli.failure import MISUSED, Failure
+from castwork.cli.loading import load_app
+from castwork.cli.options import (
+    Concurrency,
+    Data,
+    Grace,
+    Host,
+    Lease,
+    Module,
+    Port,
+    Queues,
+    Redis,
+)
+from castwork.cli.supervise.fleet import Fleet, FleetOptions
+from castwork.cli.supervise.listening import listen_on
+from castwork.embedded import EmbeddedServer
+from castwork.model.worker_options import WorkerSettings
+
+
+def up(  # noqa: PLR0913, PLR0917 - options are arguments
+    module: Module,
+    redis: Redis = None,
+    data: Data = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Worker processes.")] = 2,
+    concurrency: Concurrency = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    queues: Queues = None,
+    lease: Lease = None,
+    grace: Grace = None,
+) -> None:
+    """Run everything: the embedded server, the gateway and workers. Ctrl-C drains and ends all."""
+    started_at = time.monotonic()
+    app = load_app(module, redis)
+    options = {"queues": queues, "concurrency": concurrency, "lease": lease, "grace": grace}
+    fleet_options = FleetOptions(
+        module,
+        workers,
+        grace=WorkerSettings().grace if grace is None else grace,
+        worker_options=[
+            part
+            for name, value in options.items()
+            if value is not None
+            for part in (f"--{name}", str(value))
+        ],
+    )
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen_on(host, port))
+        server = _private_server(app, data)
+        if server is not None:
+            os.environ[URL_VARIABLE] = stack.enter_context(server).url
+        times = {"server": time.monotonic() - started_at}
+        fleet = Fleet(fleet_options, app, listener, server, started_at, times)
+        code = asyncio.run(fleet.run())
+        if code == 0:
+            stack.callback(typer.echo, "castwork: everything has ended")
+    raise typer.Exit(code)
+
+
+def _private_server(app: App, data: Path | None) -> EmbeddedServer | None:
+    """The embedded server, not started yet; None when the App has a server elsewhere."""
+    if not app.url.startswith("embedded://"):
+        if data is not None:
+            raise Failure(
+                f"--data is for the embedded server, but the server is {_shown(app.url)}",
+                code=MISUSED,
+            )
+        return None
+    folder = app.url.removeprefix("embedded://")
+    return EmbeddedServer(data=data or (Path(folder) if folder else None))
+
+
+def _shown(url: str) -> str:
+    """A URL without its login."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

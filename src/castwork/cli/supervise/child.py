@@ -1,0 +1,141 @@
+"""Child: a supervised process, started again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from castwork.cli.failure import MISUSED, STUCK
+from castwork.cli.supervise.relay import relay_lines
+from castwork.cli.supervise.restarts import Restarts
+
+#: Seconds for what a dead child's own children still say.
+_LAST_WORDS = 0.5
+
+
+class Child:
+    """Keeps one castwork command running in a session of its own.
+
+    Ctrl-C in the terminal does not reach it: only the supervisor decides when it stops.
+
+    Args:
+        name: what the command's output is prefixed with.
+        arguments: of the `castwork` program.
+        environment: of the process; changes apply from the next start on.
+        descriptors: what the process inherits, under the same numbers.
+        say: prints a line under a name.
+        misused: called when the process says that starting it again will not help.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        descriptors: Sequence[int],
+        say: Callable[[str, str], None],
+        misused: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.environment = environment
+        self._arguments = list(arguments)
+        self._descriptors = tuple(descriptors)
+        self._say = say
+        self._misused = misused
+        self._restarts = Restarts()
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def pid(self) -> int:
+        """The process id now, 0 while the process is down."""
+        alive = self._process is not None and self._process.returncode is None
+        return self._process.pid if self._process is not None and alive else 0
+
+    async def keep_running(self) -> None:
+        """Start the process, again and again, until `terminate` or `kill`."""
+        while not self._stopping.is_set():
+            code = await self._run()
+            if self._stopping.is_set():
+                return
+            wait = self._restarts.died(time.monotonic())
+            self._report(code, wait)
+            if code == MISUSED:
+                self._misused()
+            await self._pause(wait)
+
+    def terminate(self) -> None:
+        """Have the process stop gracefully, and not start it again."""
+        self._stopping.set()
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process at once with all that it started, and do not start it again."""
+        self._stopping.set()
+        self.replace()
+
+    def replace(self) -> None:
+        """End the process at once with all that it started; a new one is started."""
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    async def _run(self) -> int:
+        self._process = process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "castwork",
+            *self._arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=dict(self.environment),
+            pass_fds=self._descriptors,
+            start_new_session=True,
+        )
+        if self._stopping.is_set():  # the request to stop came while the process was started
+            self._signal(signal.SIGTERM)
+        assert process.stdout is not None
+        relay = asyncio.create_task(relay_lines(process.stdout, self.name, self._say))
+        code = await process.wait()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # what the process left in its session
+        await asyncio.wait({relay}, timeout=_LAST_WORDS)
+        relay.cancel()
+        return code
+
+    def _signal(self, number: int) -> None:
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _report(self, code: int, wait: float) -> None:
+        said = f"{how_it_ended(code)}; it is started again"
+        if self._restarts.is_crash_loop:
+            said += (
+                f" every {wait:.0f} s from now on: it died {self._restarts.deaths} times in a"
+                " short while"
+            )
+        self._say(self.name, said)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+
+def how_it_ended(code: int) -> str:
+    """How a process ended, for people."""
+    if code == STUCK:
+        return "was stuck: its event loop was blocked for good (exit code 70)"
+    if code < 0:
+        with suppress(ValueError):
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"was ended by signal {-code}"
+    return f"has ended (exit code {code})"

@@ -1,0 +1,169 @@
+"""The processes of one `castwork up`: made, watched until they are ready, announced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from castwork.app import URL_VARIABLE, App
+from castwork.cli.failure import FAILED, one_line
+from castwork.cli.loading import load_module
+from castwork.cli.overview import server_facts
+from castwork.cli.supervise.banner import Banner, find_hints
+from castwork.cli.supervise.child import Child
+from castwork.cli.supervise.listening import url_of
+from castwork.cli.supervise.ready import wait_for_gateway, wait_for_workers
+from castwork.cli.supervise.supervisor import Supervisor
+from castwork.cli.terminal import Terminal
+from castwork.embedded import EmbeddedServer
+from castwork.model.errors import ServerUnavailable
+
+#: Seconds between looks at the embedded server.
+_INTERVAL = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOptions:
+    """What `castwork up` was asked for.
+
+    Attributes:
+        module: `module:attribute` of the App.
+        workers: how many worker processes.
+        grace: seconds that running tasks get on a stop.
+        worker_options: further arguments of `castwork worker`.
+    """
+
+    module: str
+    workers: int
+    grace: float
+    worker_options: Sequence[str]
+
+
+class Fleet:
+    """Runs a gateway and workers on a server.
+
+    Args:
+        options: what to run.
+        app: for a look at the server; its handlers do not run here.
+        listener: what the gateway accepts from. This process holds it, so that callers wait
+            while a gateway is replaced.
+        server: the embedded server, started; None for one elsewhere.
+        started_at: monotonic time at which the command began.
+        times: seconds after which parts were ready.
+    """
+
+    def __init__(
+        self,
+        options: FleetOptions,
+        app: App,
+        listener: socket.socket,
+        server: EmbeddedServer | None,
+        started_at: float,
+        times: dict[str, float],
+    ) -> None:
+        self._options = options
+        self._app = app
+        self._listener = listener
+        self._server = server
+        self._started_at = started_at
+        self._times = times
+        self._terminal = Terminal(len("castwork") + 1)
+
+    async def run(self) -> int:
+        """Run until told to stop; returns the exit code.
+
+        Raises:
+            ServerUnavailable, AuthenticationFailed, ServerUnsupported: at the start.
+        """
+        try:
+            await self._app.connections.open()
+            supervisor = self._make_supervisor()
+            return await supervisor.run(self._announce(supervisor), self._watch(supervisor))
+        finally:
+            await self._app.close()
+
+    def _make_supervisor(self) -> Supervisor:
+        options = self._options
+        made = Supervisor(grace=options.grace, say=self._terminal.say)
+        # Were the listener left open, callers would wait for ever for a gateway to accept them.
+        made.on_stop = self._listener.close
+        descriptor = str(self._listener.fileno())
+        gateway = ["gateway", options.module, "--listener", descriptor]
+        made.gateways = [self._child(made, "gateway", gateway, self._listener.fileno())]
+        worker = ["worker", options.module, *options.worker_options]
+        made.workers = [
+            self._child(made, f"worker-{number}", worker)
+            for number in range(1, options.workers + 1)
+        ]
+        return made
+
+    def _child(
+        self, supervisor: Supervisor, name: str, arguments: Sequence[str], *descriptors: int
+    ) -> Child:
+        return Child(
+            name,
+            [*arguments, "--lifeline", str(supervisor.lifeline)],
+            environment=self._environment(),
+            descriptors=(supervisor.lifeline, *descriptors),
+            say=self._terminal.say,
+            misused=supervisor.misused,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {URL_VARIABLE: self._url, "PYTHONUNBUFFERED": "1"}
+
+    @property
+    def _url(self) -> str:
+        return self._app.url if self._server is None else self._server.url
+
+    async def _announce(self, supervisor: Supervisor) -> None:
+        """Say what runs where, once all processes are ready."""
+        await asyncio.gather(
+            self._timed("gateway", wait_for_gateway(self._listener)),
+            self._timed("workers", wait_for_workers(self._app, supervisor.workers)),
+        )
+        supervisor.is_ready = True
+        module = load_module(self._options.module)
+        gateway_url = url_of(self._listener)
+        hints = find_hints(module, self._app, gateway_url)
+        banner = Banner(self._options.module, self._url, self._rows(supervisor), self._times, hints)
+        for line in banner.lines():
+            self._terminal.write(line)
+        await self._app.close()
+
+    async def _timed(self, what: str, waiting: Coroutine[Any, Any, None]) -> None:
+        await waiting
+        self._times[what] = time.monotonic() - self._started_at
+
+    def _rows(self, supervisor: Supervisor) -> list[tuple[str, str]]:
+        server = str(server_facts(self._app))
+        if self._server is not None:
+            server = f"{server}, embedded, pid {self._server.pid}"
+        rows = [("server", server)]
+        for child in supervisor.gateways:
+            rows.append((child.name, f"{url_of(self._listener)}, pid {child.pid}"))
+        rows += [(child.name, f"pid {child.pid}") for child in supervisor.workers]
+        return rows
+
+    async def _watch(self, supervisor: Supervisor) -> None:
+        """Replace an embedded server that died, and the children, as the address is a new one."""
+        while self._server is not None:
+            await asyncio.sleep(_INTERVAL)
+            if self._server.is_running:
+                continue
+            self._terminal.say("castwork", "the embedded server died; all starts again")
+            try:
+                await asyncio.to_thread(self._server.start)
+            except ServerUnavailable as error:
+                self._terminal.say("castwork", one_line(error))
+                supervisor.stop(FAILED)
+                return
+            os.environ[URL_VARIABLE] = self._url
+            for child in supervisor.children:
+                child.environment = self._environment()
+                child.replace()

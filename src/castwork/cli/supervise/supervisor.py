@@ -1,0 +1,96 @@
+"""The supervisor of `castwork up`: keeps the children running, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from castwork.cli.failure import FAILED, MISUSED
+from castwork.cli.supervise.child import Child
+from castwork.cli.supervise.signals import on_stop_signals
+
+#: Seconds on top of the grace period after which children are ended the hard way.
+_PATIENCE = 12.0
+
+
+class Supervisor:
+    """Runs until a signal, or until a child says that the command cannot work.
+
+    The supervisor holds the write end of the lifeline: should this process be killed, the children
+    notice.
+
+    Args:
+        grace: seconds that the children get to finish.
+        say: prints a line under a name.
+    """
+
+    def __init__(self, *, grace: float, say: Callable[[str, str], None]) -> None:
+        self.lifeline, self._write_end = os.pipe()
+        self.gateways: list[Child] = []
+        self.workers: list[Child] = []
+        #: Called when the stop begins.
+        self.on_stop: Callable[[], None] = lambda: None
+        self.exit_code = 0
+        #: Set when all children are up: from then on a child is always started again.
+        self.is_ready = False
+        self._grace = grace
+        self._say = say
+        self._stop = asyncio.Event()
+
+    @property
+    def children(self) -> Sequence[Child]:
+        """All children."""
+        return [*self.gateways, *self.workers]
+
+    async def run(self, *side: Coroutine[Any, Any, None]) -> int:
+        """Run the children and, beside them, some coroutines; returns the exit code."""
+        on_stop_signals(self._stop.set, self._kill)
+        keepers = [asyncio.create_task(child.keep_running()) for child in self.children]
+        beside = [asyncio.create_task(self._guard(one)) for one in side]
+        try:
+            await self._stop.wait()
+            for task in beside:
+                task.cancel()
+            await self._drain(keepers)
+        finally:
+            for child in self.children:
+                child.kill()
+            os.close(self._write_end)
+            os.close(self.lifeline)
+            await asyncio.gather(*keepers, *beside, return_exceptions=True)
+        return self.exit_code
+
+    def misused(self) -> None:
+        """Stop because a child is asked for something impossible, unless all were up before."""
+        if not self.is_ready:
+            self.stop(MISUSED)
+
+    def stop(self, code: int) -> None:
+        """Stop in order, and end with this exit code."""
+        self.exit_code = code
+        self._stop.set()
+
+    async def _guard(self, one: Coroutine[Any, Any, None]) -> None:
+        try:
+            await one
+        except Exception as error:
+            self._say("castwork", f"cannot go on: {type(error).__name__}: {error}")
+            self.stop(FAILED)
+
+    async def _drain(self, keepers: Sequence[asyncio.Task[None]]) -> None:
+        """The gateway stops accepting, workers get their grace; all end in their own time."""
+        self._say("castwork", "stopping; once more ends everything at once")
+        self.on_stop()
+        for child in self.children:
+            child.terminate()
+        _, late = await asyncio.wait(keepers, timeout=self._grace + _PATIENCE)
+        if late:
+            names = ", ".join(child.name for child in self.children if child.pid)
+            self._say("castwork", f"{names or 'somebody'} did not stop in time and is ended")
+
+    def _kill(self) -> None:
+        self._say("castwork", "ending everything at once")
+        for child in self.children:
+            child.kill()

@@ -1,0 +1,93 @@
+"""The process of a worker: `castwork worker` once its arguments are read."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+
+import msgspec
+
+from castwork.app import App
+from castwork.cli.failure import STUCK, one_line_errors
+from castwork.cli.loading import load_app
+from castwork.cli.session import refuse_private
+from castwork.cli.supervise.lifeline import watch_lifeline
+from castwork.cli.supervise.logs import configure_logging
+from castwork.cli.supervise.loops import run_loop
+from castwork.cli.supervise.signals import on_stop_signals
+from castwork.model.worker_options import WorkerOptions, WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+#: Garbage is looked for less often than Python's 700 new objects: tasks make little garbage.
+_COLLECT = (5_000, 20, 50)
+
+
+class WorkerArguments(msgspec.Struct):
+    """What `castwork worker` was asked for.
+
+    Attributes:
+        module: where the App is.
+        redis: server to use instead of the App's own.
+        queues: names of the queues to serve; None for all.
+        options: see `WorkerSettings`.
+        lifeline: descriptor whose end means that the supervisor is gone.
+    """
+
+    module: str
+    redis: str | None
+    queues: list[str] | None
+    options: WorkerOptions
+    lifeline: int | None
+
+
+def main() -> None:
+    """Run the worker that the only argument, JSON, describes."""
+    arguments = msgspec.json.decode(sys.argv[1], type=WorkerArguments)
+    grace = arguments.options.get("grace", WorkerSettings().grace)
+    with one_line_errors():
+        configure_logging()
+        watch_lifeline(arguments.lifeline, grace=grace)
+        app = load_app(arguments.module, arguments.redis)
+        refuse_private(app)
+        run_loop(_run(app, arguments))
+
+
+async def _run(app: App, arguments: WorkerArguments) -> None:
+    made = app.worker(arguments.queues, on_stuck=_leave_stuck, **arguments.options)
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        logger.info("stopping")
+        stopped.set()
+        made.stop()
+
+    on_stop_signals(stop, lambda: os._exit(1))
+    try:
+        await app.open()
+        if stopped.is_set():
+            return
+        running = asyncio.create_task(made.run())
+        started = asyncio.create_task(made.started.wait())
+        await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        # Objects that live by now live on: the collector need not look at them again and again.
+        gc.freeze()
+        gc.set_threshold(*_COLLECT)
+        await running
+    finally:
+        await app.close()
+
+
+def _leave_stuck(culprit: str) -> None:
+    """End a process whose event loop is blocked for good: its tasks come back elsewhere."""
+    logger.critical("the event loop is blocked for good, the process ends; by %s", culprit)
+    logging.shutdown()
+    os._exit(STUCK)
+
+
+if __name__ == "__main__":
+    main()

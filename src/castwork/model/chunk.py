@@ -1,0 +1,103 @@
+"""Chunk: one streamed piece of a task's output, and its form in Redis.
+
+A chunk's id is `attempt-number`. It is also its id in the stream, so that a worker which lost its
+lease cannot write any more: its ids are below those of the next attempt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from castwork.model.codec import encode_value
+from castwork.model.errors import UndecodableEntry
+from castwork.model.position import Position
+
+#: The kind of the chunk that voids what earlier attempts wrote.
+RESET = "reset"
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """One streamed piece of a task's output.
+
+    Attributes:
+        id: `attempt-number`; pass the last one as `after` to go on behind it.
+        kind: `chunk`, `progress`, or `reset`: a new attempt began, what came before is void.
+        data: the piece; for progress `{"done": 0.5, "message": "..."}`.
+    """
+
+    id: str
+    kind: str
+    data: Any = None
+
+    @property
+    def position(self) -> Position:
+        """The id as (attempt, number).
+
+        Raises:
+            UndecodableEntry: it is something else.
+        """
+        return Position.parse(self.id)
+
+
+class _Live(msgspec.Struct, omit_defaults=True):
+    """A chunk as it is announced: its data is encoded already."""
+
+    id: str
+    kind: str
+    data: msgspec.Raw | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Chunk).decode
+_decode_data = msgspec.json.Decoder().decode
+
+
+def encode_data(chunk: Chunk) -> bytes:
+    """The data of a chunk as it lies in the stream: JSON, or nothing for None.
+
+    Raises:
+        TypeError: the data has no JSON form.
+    """
+    return b"" if chunk.data is None else encode_value(chunk.data)
+
+
+def encode_live(chunk: Chunk, data: bytes) -> bytes:
+    """The message that announces a chunk, whose data `encode_data` has encoded."""
+    return _encode(_Live(chunk.id, chunk.kind, msgspec.Raw(data) if data else None))
+
+
+def decode_live(payload: bytes) -> Chunk:
+    """Read the message that announces a chunk.
+
+    Raises:
+        UndecodableEntry: the message is something else.
+    """
+    try:
+        return _decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise UndecodableEntry(f"not a chunk: {error}: {payload[:100]!r}") from error
+
+
+def decode_chunk(position: Position, fields: list[bytes]) -> Chunk:
+    """Read a chunk from the stream: its kind is the name of the entry's only field.
+
+    Raises:
+        UndecodableEntry: the fields are something else.
+    """
+    try:
+        kind, data = fields
+        return Chunk(str(position), kind.decode(), _decode_data(data) if data else None)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise UndecodableEntry(f"not a chunk: {error}: {fields!r:.100}") from error
+
+
+def predecessor(chunk: Chunk, position: Position) -> Position | None:
+    """The chunk that comes before this one without a gap; None where any may.
+
+    A `reset` voids what came before, and nothing comes before the first chunk of a task.
+    """
+    if chunk.kind == RESET or position == (1, 1):
+        return None
+    return Position(position.major, position.minor - 1)

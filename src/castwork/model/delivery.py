@@ -1,0 +1,29 @@
+"""Delivery: one task as one worker got it, and with that its fencing token."""
+
+from __future__ import annotations
+
+
+class Delivery:
+    """One delivery of a stream entry.
+
+    The worker's id and `deliveries` together are the fencing token: a transition changes nothing
+    for a delivery whose lease has passed on.
+
+    Attributes:
+        lane: position of its lane among the queue's lanes, from 0.
+        entry_id: id of its stream entry.
+        deliveries: how often that entry was delivered, this time included.
+        task_id: the task.
+        producer: who is told of the task's outcome; empty where the id names nobody.
+        moved: whether the entry is another one than the id names.
+    """
+
+    __slots__ = ("deliveries", "entry_id", "lane", "moved", "producer", "task_id")
+
+    def __init__(self, lane: int, entry_id: bytes, deliveries: int) -> None:
+        self.lane = lane
+        self.entry_id = entry_id
+        self.deliveries = deliveries
+        self.task_id = ""
+        self.producer = ""
+        self.moved = False

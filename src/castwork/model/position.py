@@ -1,0 +1,57 @@
+"""Position: the ids of Redis streams, as values that can be compared."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from castwork.model.errors import UndecodableEntry
+
+
+class Position(NamedTuple):
+    """A place in a stream: of an entry, of an event in a history, of a chunk in an output.
+
+    Redis orders stream ids by both numbers (https://redis.io/docs/latest/develop/data-types/streams/).
+    In queues and histories they are milliseconds of the server's clock and a count within one
+    millisecond, in outputs the attempt and the number of the chunk.
+
+    Attributes:
+        major: the number before the dash.
+        minor: the number behind it.
+    """
+
+    major: int
+    minor: int
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Position:
+        """Read `major-minor`.
+
+        Raises:
+            UndecodableEntry: the text is something else.
+        """
+        name = text if isinstance(text, str) else text.decode("ascii", "replace")
+        major, dash, minor = name.partition("-")
+        if dash and _is_number(major) and _is_number(minor):
+            return cls(int(major), int(minor))
+        raise UndecodableEntry(f"not a position: {name[:50]!r}; it looks like 1764000000000-0")
+
+    @classmethod
+    def parse_or_start(cls, text: str | None) -> Position:
+        """Read the position that a reader gives: none, empty and `0` are the beginning.
+
+        Raises:
+            UndecodableEntry: the text is something else.
+        """
+        return START if text in (None, "", "0") else cls.parse(text)
+
+    def __str__(self) -> str:
+        return f"{self.major}-{self.minor}"
+
+
+def _is_number(text: str) -> bool:
+    """Whether text is a number that Redis takes in a stream id (64 bits)."""
+    return text.isascii() and text.isdigit() and len(text) <= 20 and int(text) < 2**64
+
+
+#: Before everything.
+START = Position(0, 0)

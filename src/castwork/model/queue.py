@@ -1,0 +1,127 @@
+"""A queue as plain data: its name, its lanes in the order in which they are served, its bounds."""
+
+from __future__ import annotations
+
+import msgspec
+
+from castwork.model.errors import DefinitionError
+from castwork.model.states import Priority
+
+#: The consumer group on castwork's own streams.
+GROUP = "workers"
+
+
+class QueueSettings(msgspec.Struct, frozen=True):
+    """How a queue behaves.
+
+    Args:
+        max_depth: tasks waiting and running after which `enqueue` raises `QueueFull`;
+            0 for no bound.
+        concurrency: tasks of this queue that one worker runs at once; None for the
+            worker's own setting.
+    """
+
+    max_depth: int = 0
+    concurrency: int | None = None
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """One stream that a queue is served from.
+
+    Attributes:
+        name: `high`, `normal`, `low`, or `stream` for an adopted one.
+        share: part of the slots that it is sure of when lanes before it are full.
+    """
+
+    name: str
+    share: float
+
+    @property
+    def priority(self) -> Priority:
+        """The lane that a task goes back to; one from an adopted stream goes to `normal`."""
+        return Priority.NORMAL if self.name == "stream" else Priority(self.name)
+
+
+_OWN_LANES = (
+    Lane(Priority.HIGH.value, 0.0),
+    Lane(Priority.NORMAL.value, 0.2),
+    Lane(Priority.LOW.value, 0.1),
+)
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """A named line of tasks.
+
+    Attributes:
+        name: the queue's name.
+        lanes: what it is served from, the most urgent first.
+        settings: bounds.
+        stream: key of the stream that it adopts, None for a queue of castwork's own.
+        group: the consumer group, the same on every lane.
+        owned: whether entries of an adopted stream are deleted once acknowledged.
+        keeps_records: whether outcomes are stored (not for group subscriptions).
+    """
+
+    name: str
+    lanes: tuple[Lane, ...] = _OWN_LANES
+    settings: QueueSettings = msgspec.field(default_factory=QueueSettings)
+    stream: str | None = None
+    group: str = GROUP
+    owned: bool = True
+    keeps_records: bool = True
+
+    @property
+    def id_prefix(self) -> str:
+        """What the ids of its tasks begin with: its name, or stream and group of an adopted one."""
+        if self.stream is None or self.name != self.stream:
+            return self.name
+        return f"{self.stream}:{self.group}"
+
+
+def adopted_queue(
+    stream: str, group: str, *, name: str = "", owned: bool = True, keeps_records: bool = True
+) -> Queue:
+    """A queue around a stream that others write to.
+
+    Its tasks are retried on lanes of castwork's own beside the stream.
+
+    Args:
+        stream: its key.
+        group: the consumer group to read it with.
+        name: the queue's name; the stream's by default.
+        owned: delete entries once acknowledged; False where others read the stream too.
+        keeps_records: store outcomes.
+    """
+    lanes = (*_OWN_LANES, Lane("stream", 0.2))
+    return Queue(
+        name or stream,
+        lanes,
+        stream=stream,
+        group=group,
+        owned=owned,
+        keeps_records=keeps_records,
+    )
+
+
+def check_queue_name(name: str) -> str:
+    """Return a queue's name.
+
+    Raises:
+        DefinitionError: the name has a character that keys, ids or patterns give a meaning.
+    """
+    if not name or any(c in "{}:* " for c in name):
+        raise DefinitionError(
+            f"queue {name!r}: a queue's name has no braces, colons, stars or spaces"
+        )
+    return check_printable("queue", name)
+
+
+def check_printable(what: str, name: str) -> str:
+    """Return a name that becomes part of keys.
+
+    Raises:
+        DefinitionError: it has control characters, which divide lines of messages.
+    """
+    if not name.isprintable():
+        raise DefinitionError(f"{what} {name!r}: such a name has no control characters")
+    return name

@@ -1,0 +1,65 @@
+"""What `@app.task(...)` says, as users write it and as it is kept."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import msgspec
+
+from castwork.model.errors import DefinitionError
+from castwork.model.queue import GROUP, check_printable, check_queue_name
+from castwork.model.retry import Backoff
+
+
+class TaskOptions(TypedDict, total=False):
+    """What `@app.task(...)` takes; see `TaskSettings` for units and defaults."""
+
+    name: str
+    queue: str
+    attempts: int
+    timeout: float | None
+    result_ttl: float
+    backoff: Backoff
+    stream: str
+    group: str
+    keep_entries: bool
+
+
+class TaskSettings(msgspec.Struct, frozen=True):
+    """What `@app.task` says about a task function.
+
+    Args:
+        name: the function's name on the wire.
+        queue: the queue of its tasks.
+        attempts: deliveries before a task is dead-lettered, crashes included.
+        timeout: seconds that one attempt may take; None for no bound.
+        result_ttl: seconds that the result is kept after the end, 60 or more.
+        backoff: waits between attempts.
+        stream: a stream of the user's own to adopt, None for none.
+        group: the consumer group on that stream.
+        keep_entries: leave finished entries in that stream, because others read it too.
+    """
+
+    name: str
+    queue: str = "default"
+    attempts: int = 3
+    timeout: float | None = 300.0
+    result_ttl: float = 3600.0
+    backoff: Backoff = Backoff()
+    stream: str | None = None
+    group: str = GROUP
+    keep_entries: bool = False
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise DefinitionError(f"task {self.name!r}: attempts must be at least 1")
+        if self.result_ttl < 60:
+            raise DefinitionError(
+                f"task {self.name!r}: result_ttl must be at least 60 seconds: the record also"
+                " keeps a repeated enqueue from doubling the task"
+            )
+        if self.timeout is not None and self.timeout <= 0:
+            raise DefinitionError(f"task {self.name!r}: timeout must be above 0 or None")
+        check_queue_name(self.queue)
+        check_printable("stream", self.stream or "")
+        check_printable("group", self.group)

@@ -1,0 +1,44 @@
+"""What a worker tells about itself on the register of live workers."""
+
+from __future__ import annotations
+
+import msgspec
+
+#: Milliseconds of silence after which a worker is taken off the register.
+FORGET_AFTER_MS = 30_000
+
+#: Running tasks listed per worker.
+LISTED = 100
+
+
+class RunningTask(msgspec.Struct):
+    """A task that a worker runs: id, function, attempt and start (seconds since 1970)."""
+
+    task_id: str
+    task: str
+    attempt: int
+    started_at: float | None
+
+
+class WorkerInfo(msgspec.Struct):
+    """What a worker tells about itself.
+
+    Attributes:
+        id: unique for this start of the process.
+        capacity: tasks that it runs at once, over all queues.
+        load: how many it runs.
+        running: those tasks, at most 100 listed.
+        processed: outcomes since its start, by kind.
+        v: version of the format.
+    """
+
+    id: str
+    host: str
+    pid: int
+    started_at: float
+    queues: list[str]
+    capacity: int
+    load: int
+    running: list[RunningTask]
+    processed: dict[str, int]
+    v: int = 1

@@ -1,0 +1,122 @@
+"""Checkup: what tells whether a server and the queues on it are well, without changing anything."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from castwork.model.errors import AuthenticationFailed, ServerRefused
+from castwork.redis.link import Link
+from castwork.store.place import QueuePlace
+
+_PINGS = 20
+
+#: Stale entries that are counted per lane at most.
+_COUNTED = 100
+
+
+class Persistence(msgspec.Struct):
+    """What a server keeps on disk.
+
+    Attributes:
+        appends: whether it has an append-only file, so that tasks outlive a restart.
+        wrote: whether its last write to that file went well.
+    """
+
+    appends: bool
+    wrote: bool
+
+
+class ServerHealth(msgspec.Struct):
+    """How one server is.
+
+    Attributes:
+        address: where it is.
+        protocol: the version of RESP that it speaks with us; 0 where it does not say.
+        pings: seconds that each of some PINGs took.
+        skew: seconds by which its clock is ahead of ours.
+        persistence: None where its ACL hides that.
+    """
+
+    address: str
+    protocol: int
+    pings: list[float]
+    skew: float
+    persistence: Persistence | None
+
+
+class QueueHealth(msgspec.Struct):
+    """How one queue is.
+
+    Attributes:
+        dead: dead letters.
+        running: tasks that workers hold.
+        stale: those of them without a sign of life for long; at most 100 per lane are counted.
+        consumers: workers that the server knows of, gone ones included.
+        missing: lanes on which no worker has made the consumer group yet.
+    """
+
+    dead: int = 0
+    running: int = 0
+    stale: int = 0
+    consumers: int = 0
+    missing: list[str] = msgspec.field(default_factory=list)
+
+
+async def examine_server(link: Link) -> ServerHealth:
+    """Look at a server.
+
+    Raises:
+        ConnectionFailed: it does not answer in time.
+    """
+    pings = []
+    for _ in range(_PINGS):
+        begin = time.perf_counter()
+        await link.call("PING")
+        pings.append(time.perf_counter() - begin)
+    before = time.time()
+    seconds, micros = await link.call("TIME")
+    skew = int(seconds) + int(micros) / 1e6 - (before + time.time()) / 2
+    protocol = int(link.hello.get(b"proto", 0))
+    return ServerHealth(str(link.endpoint), protocol, pings, skew, await _read_persistence(link))
+
+
+async def examine_queue(place: QueuePlace, *, stale_after: float) -> QueueHealth:
+    """Look at a queue.
+
+    Args:
+        place: where its keys are.
+        stale_after: seconds without a sign of life after which a running task is stale.
+
+    Raises:
+        ConnectionFailed: no server in time.
+    """
+    keys, queue, call = place.keys, place.queue, place.call
+    health = QueueHealth(dead=int(await call("XLEN", keys.dead)))
+    idle_ms = int(stale_after * 1000)
+    names: set[bytes] = set()
+    for lane, stream in zip(queue.lanes, keys.lanes, strict=True):
+        try:
+            stale = await call("XPENDING", stream, queue.group, "IDLE", idle_ms, "-", "+", _COUNTED)
+            consumers = await call("XINFO", "CONSUMERS", stream, queue.group)
+        except ServerRefused:
+            health.missing.append(lane.name)
+            continue
+        health.stale += len(stale)
+        health.running += sum(int(consumer[b"pending"]) for consumer in consumers)
+        names |= {consumer[b"name"] for consumer in consumers}
+    health.consumers = len(names)
+    return health
+
+
+async def _read_persistence(link: Link) -> Persistence | None:
+    try:
+        raw: Any = await link.call("INFO", "persistence")
+    except (AuthenticationFailed, ServerRefused):
+        return None
+    lines = (line.partition(":") for line in raw.decode().splitlines() if ":" in line)
+    facts = {name: value for name, _, value in lines}
+    appends = facts.get("aof_enabled") == "1"
+    return Persistence(appends, facts.get("aof_last_write_status") == "ok")

@@ -1,0 +1,187 @@
+"""Claims: how a worker gets tasks, and what others left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from castwork.model.errors import OutOfMemory, ServerRefused
+from castwork.store.place import QueuePlace
+from castwork.store.scripts import CLAIM, RECOVER, RETIRE
+
+#: Milliseconds after which an idle worker without tasks is forgotten.
+_FORGET_AFTER_MS = 3_600_000
+
+#: An entry as it lies in a stream: its id, its fields' names and values in turn.
+RawEntry = tuple[bytes, list[bytes]]
+
+
+class Batch(NamedTuple):
+    """What a claim brought.
+
+    Attributes:
+        now_ms: the server's time then, 0 if unknown.
+        lanes: per lane its position among the queue's lanes and its entries.
+    """
+
+    now_ms: int
+    lanes: list[tuple[int, Sequence[RawEntry]]]
+
+
+class Left(NamedTuple):
+    """An entry that was delivered before: its id, fields, and deliveries so far."""
+
+    entry_id: bytes
+    fields: list[bytes]
+    deliveries: int
+
+
+class Recovered(NamedTuple):
+    """What a look for expired leases brought.
+
+    Attributes:
+        now_ms: the server's time.
+        cursor: where the next look goes on.
+        left: the entries, with their deliveries, the present one included.
+    """
+
+    now_ms: int
+    cursor: str
+    left: list[Left]
+
+
+class Claims:
+    """Takes tasks of one queue for one worker.
+
+    Args:
+        place: the queue.
+        worker_id: the worker's unique id, by which the server knows what it holds.
+    """
+
+    def __init__(self, place: QueuePlace, worker_id: str) -> None:
+        self._place = place
+        self._worker_id = worker_id
+        self._group = place.queue.group
+        self._lanes = place.keys.lanes
+        self._retire_cursor = "0"
+
+    async def create_groups(self) -> None:
+        """Make sure that the group of each lane exists, from the stream's beginning.
+
+        Raises:
+            ConnectionFailed, ServerRefused: as `Link.call`.
+        """
+        for stream in self._lanes:
+            try:
+                await self._place.call("XGROUP", "CREATE", stream, self._group, "0", "MKSTREAM")
+            except OutOfMemory:
+                # Said before the server looks whether the group exists; workers that empty the
+                # queue are just what such a server needs.
+                if not await self._has_group(stream):
+                    raise
+            except ServerRefused as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
+
+    async def _has_group(self, stream: str) -> bool:
+        try:
+            groups = await self._place.call("XINFO", "GROUPS", stream)
+        except ServerRefused:  # no such stream
+            return False
+        return any(group[b"name"] == self._group.encode() for group in groups)
+
+    async def claim(self, count: int, shares: Sequence[int]) -> Batch:
+        """Take up to `count` waiting tasks, urgent lanes first.
+
+        A claim whose reply is lost has claimed all the same: `unheard` finds those tasks.
+
+        Args:
+            count: tasks at most.
+            shares: per lane the entries that the lane is sure of.
+
+        Raises:
+            NoGroup: a group is gone.
+            EffectUnknown: the reply was lost.
+        """
+        args = [self._worker_id, self._group, count, *shares]
+        now_ms, *lanes = await self._place.run(CLAIM, self._lanes, args)
+        return Batch(now_ms, [(number - 1, entries) for number, entries in lanes])
+
+    async def claim_from(self, lane: int, count: int) -> tuple[Batch, bool]:
+        """Take up to `count` waiting tasks of one lane: half the price of `claim`.
+
+        Returns:
+            The batch, and whether other lanes hold anything, in the same round trip.
+
+        Raises:
+            NoGroup, EffectUnknown: as `claim`.
+        """
+        stream = self._lanes[lane]
+        link = await self._place.link()
+        read = link.call(
+            "XREADGROUP", "GROUP", self._group, self._worker_id, "COUNT", count,
+            "STREAMS", stream, ">", idempotent=False,
+        )  # fmt: skip
+        # Awaited one after the other, as gathering them costs more than all else about a claim.
+        following = [link.call("TIME")]
+        following += [link.call("XLEN", other) for other in self._lanes if other != stream]
+        try:
+            reply = await read
+            seconds, microseconds = await following[0]
+            others = [await length for length in following[1:]]
+        except BaseException:
+            for call in following:
+                call.cancel()
+            raise
+        entries = (reply or {}).get(stream.encode(), ())
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        return Batch(now_ms, [(lane, entries)]), any(others)
+
+    async def now_ms(self) -> int:
+        """The server's time."""
+        seconds, microseconds = await self._place.call("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def pending(self, lane: int, most: int) -> list[tuple[bytes, int]]:
+        """What the server holds to be delivered to this worker: entry ids and deliveries."""
+        listing = await self._place.call(
+            "XPENDING", self._lanes[lane], self._group, "-", "+", most, self._worker_id
+        )
+        return [(entry, deliveries) for entry, _, _, deliveries in listing]
+
+    async def read_pending(self, lane: int, pending: Sequence[tuple[bytes, int]]) -> list[Left]:
+        """Read entries that are pending for this worker.
+
+        By XRANGE, as XREADGROUP raises the delivery counts, which are part of the fencing tokens.
+        An entry that was deleted meanwhile is acknowledged and left out.
+        """
+        stream, call = self._lanes[lane], self._place.call
+        pages = await asyncio.gather(*(call("XRANGE", stream, e, e) for e, _ in pending))
+        found = []
+        for (entry_id, deliveries), page in zip(pending, pages, strict=True):
+            if page:
+                found.append(Left(entry_id, page[0][1], deliveries))
+            else:
+                await call("XACK", stream, self._group, entry_id)
+        return found
+
+    async def recover(self, lane: int, *, lease_ms: int, cursor: str, count: int) -> Recovered:
+        """Take over up to `count` entries of a lane whose lease has run out.
+
+        A lost reply leaves them claimed for this worker: their lease runs out once more.
+
+        """
+        keys = [self._lanes[lane], self._place.keys.robbed]
+        args = [self._group, self._worker_id, lease_ms, cursor, count]
+        now_ms, following, *found = await self._place.run(RECOVER, keys, args)
+        return Recovered(now_ms, following.decode(), [Left(*one) for one in found])
+
+    async def retire(self, worker_id: str = "") -> int:
+        """Forget a worker that leaves, and what has served for an hour; return how many workers."""
+        keys = self._place.keys
+        args: list[Any] = [self._group, worker_id, _FORGET_AFTER_MS, self._retire_cursor]
+        names = [keys.robbed, keys.sent, *self._lanes]
+        forgotten, cursor = await self._place.run(RETIRE, names, args)
+        self._retire_cursor = cursor.decode()
+        return int(forgotten)

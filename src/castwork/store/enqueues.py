@@ -1,0 +1,150 @@
+"""Enqueues: how tasks get into a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from castwork.model.states import Priority
+from castwork.store.calls import NumberedCalls
+from castwork.store.place import QueuePlace
+from castwork.store.scripts import ENQUEUE, ENQUEUE_NAMED
+
+_NUMBERS = {Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 3}
+
+
+class Run(msgspec.Struct):
+    """Tasks of one lane that are enqueued in a row.
+
+    Attributes:
+        lane: where to.
+        calls: what each task calls, as `call` of its entry.
+        metas: what each task carries beside that; None where none carries anything.
+    """
+
+    lane: Priority
+    calls: list[bytes]
+    metas: list[bytes] | None = None
+
+
+class Taken(msgspec.Struct):
+    """What the server took of a run.
+
+    Attributes:
+        entries: ids of the entries, in order; fewer than calls when the queue was full.
+        depth: tasks in the queue when it was full; None while it is not.
+    """
+
+    entries: list[bytes]
+    depth: int | None = None
+
+
+class NamedTask(msgspec.Struct):
+    """A task whose id does not name its place.
+
+    Attributes:
+        id: the task id.
+        lane: where to.
+        call: what it calls, as `call` of its entry.
+        meta: what it carries beside that, empty for nothing.
+        delay_ms: how long it is parked first, 0 for not.
+        parked: the task as it is parked, and `record` its record then; empty without a delay.
+        key: task function, tenant and key; None without a key.
+        key_ttl_ms: how long the key is remembered.
+    """
+
+    id: str
+    lane: Priority
+    call: bytes
+    meta: bytes = b""
+    delay_ms: int = 0
+    parked: bytes = b""
+    record: bytes = b""
+    key: tuple[str, str, str] | None = None
+    key_ttl_ms: int = 0
+
+
+class Enqueues:
+    """Enqueues tasks of one queue, each once, whatever happens to replies."""
+
+    def __init__(self, place: QueuePlace) -> None:
+        self._place = place
+        self._calls = NumberedCalls()
+        self._max_depth = place.queue.settings.max_depth
+
+    async def enqueue(self, runs: Sequence[Run], *, whole: bool = False) -> list[Taken]:
+        """Queue tasks, and tell where their entries are.
+
+        Args:
+            runs: the tasks.
+            whole: take a run whole or not at all; else as much of it as the bound allows.
+
+        Raises:
+            ConnectionFailed: no server in time; `EffectUnknown` when the reply was lost.
+        """
+        keys = self._place.keys
+        own = keys.own
+        names = [keys.sent, own[Priority.HIGH], own[Priority.NORMAL], own[Priority.LOW]]
+        async with self._calls.next() as (slot, number):
+            args: list[Any] = [slot, number, self._max_depth, int(whole)]
+            for run in runs:
+                args += (_NUMBERS[run.lane], 1 if run.metas is None else 2, len(run.calls))
+                if run.metas is None:
+                    args += run.calls
+                else:
+                    for pair in zip(run.calls, run.metas, strict=True):
+                        args += pair
+            reply = await self._place.run(ENQUEUE, names, args)
+        return [_parse_word(word) for word in reply.split(b" ")]
+
+    async def enqueue_named(self, tasks: Sequence[NamedTask]) -> list[tuple[str, bool] | int]:
+        """Queue or park tasks.
+
+        Returns:
+            Per task the id of the task that is there now and whether it was added; the depth of
+            the queue where it is full.
+
+        Raises:
+            ConnectionFailed: as `enqueue`.
+        """
+        keys = self._place.keys
+        own = keys.own
+        names = [keys.sent, keys.moved, keys.parked, keys.due]
+        names += [own[Priority.HIGH], own[Priority.NORMAL], own[Priority.LOW]]
+        async with self._calls.next() as (slot, number):
+            args: list[Any] = [slot, number, self._max_depth]
+            for task in tasks:
+                names.append(keys.record(task.id))
+                if task.key is not None:
+                    names.append(keys.key(*task.key))
+                args += (task.id, task.lane.value, task.call, task.meta)
+                args += (task.delay_ms, task.parked, task.record, task.key_ttl_ms)
+            reply: bytes = await self._place.run(ENQUEUE_NAMED, names, args)
+        lines = zip(tasks, reply.split(b"\n"), strict=True)
+        return [_parse_line(task.id, line) for task, line in lines]
+
+
+def _parse_line(task_id: str, line: bytes) -> tuple[str, bool] | int:
+    if line[:1] == b"!":
+        return int(line[1:])
+    return (task_id, True) if line == b"+" else (line[1:].decode(), False)
+
+
+def _parse_word(word: bytes) -> Taken:
+    taken, _, depth = word.partition(b"!")
+    return Taken(_parse_entries(taken), int(depth) if depth else None)
+
+
+def _parse_entries(taken: bytes) -> list[bytes]:
+    if not taken:
+        return []
+    first, slash, count = taken.partition(b"/")
+    if not slash:
+        return taken.split(b",")
+    if count == b"1":
+        return [first]
+    ms, _, start = first.partition(b"-")
+    begin = int(start)
+    return [b"%b-%d" % (ms, begin + i) for i in range(int(count))]

@@ -1,0 +1,138 @@
+"""The name of every key. No other module formats one.
+
+All keys of a queue share a hash tag, and all keys of a channel do, so that each script
+touches one slot of a cluster.
+"""
+
+from __future__ import annotations
+
+from castwork.model.queue import Queue
+from castwork.model.states import Priority
+from castwork.redis.slots import slot_of
+
+
+def _tag_for(stream: str) -> str:
+    """The hash tag under which our keys land in the slot of a foreign stream."""
+    start = stream.find("{")
+    end = stream.find("}", start + 1)
+    if start >= 0 and end > start + 1:
+        return stream[start : end + 1]
+    slot = slot_of(stream)
+    if slot_of(f"{{{stream}}}") == slot:
+        return f"{{{stream}}}"
+    # A name with a lone brace: no tag made of it lands there, so a number that does is sought.
+    return next(tag for tag in (f"{{{n}}}" for n in range(1_000_000)) if slot_of(tag) == slot)
+
+
+def _sized(*parts: str) -> str:
+    """Parts joined so that different parts never give the same text."""
+    return "".join(f"{len(part)}:{part}" for part in parts)
+
+
+class QueueKeys:
+    """Keys of one queue, built once.
+
+    Attributes:
+        slot: the cluster slot of all of them.
+        lanes: the streams, in the order of the queue's lanes.
+        sent: what producers' last calls were answered.
+        moved: task id to lane and entry, for tasks that are elsewhere than their id says.
+        robbed: workers that entries were taken from.
+        parked: tasks that wait for something other than a worker.
+        due: parked tasks by the time they wait for.
+        dead: dead letters; `letters` finds them by task id.
+        control: channel on which workers hear what to cancel.
+    """
+
+    def __init__(self, prefix: str, queue: Queue) -> None:
+        self.prefix = prefix
+        self.slot = slot_of(prefix)
+        self.own = {priority: f"{prefix}:stream:{priority.value}" for priority in Priority}
+        self.lanes = [
+            queue.stream if lane.name == "stream" and queue.stream else self.own[lane.priority]
+            for lane in queue.lanes
+        ]
+        self.sent = f"{prefix}:sent"
+        self.moved = f"{prefix}:moved"
+        self.robbed = f"{prefix}:robbed"
+        self.parked = f"{prefix}:parked"
+        self.due = f"{prefix}:due"
+        self.dead = f"{prefix}:dead"
+        self.letters = f"{prefix}:letters"
+        self.control = f"{prefix}:control"
+        self._told = f"{prefix}:told"
+        #: What stands before the task id in the name of a record.
+        self.record_prefix = f"{prefix}:task:"
+        self._output = f"{prefix}:out:"
+        self._key = f"{prefix}:key:"
+
+    @classmethod
+    def of(cls, namespace: str, queue: Queue) -> QueueKeys:
+        """Keys of a queue: of castwork's own, or beside an adopted stream, in its slot."""
+        if queue.stream is None:
+            return cls(f"{{{namespace}:{queue.name}}}", queue)
+        tag = _tag_for(queue.stream)
+        # Streams of one tag, and groups of one stream, each have keys of their own.
+        stream = "" if tag.strip("{}") == queue.stream else f":{queue.stream}"
+        return cls(f"{tag}{stream}:{queue.group}", queue)
+
+    def record(self, task_id: str) -> str:
+        """Record of a task."""
+        return self.record_prefix + task_id
+
+    def output(self, task_id: str) -> str:
+        """Chunks of a task, and the channel that carries them."""
+        return self._output + task_id
+
+    def told(self, producer: str) -> str:
+        """The channel on which a producer is told the outcomes of its tasks."""
+        return f"{self._told}:{producer}" if producer else self._told
+
+    def key(self, task: str, tenant: str, key: str) -> str:
+        """Idempotency key of a task function, for one tenant."""
+        return self._key + _sized(task, tenant, key)
+
+
+#: Tags of their own kind, which a channel's name must not make.
+RESERVED_PREFIXES = ("setting:", "lock:", "output:", "cache:")
+
+
+class ChannelKeys:
+    """Keys of one channel that has a history, or members.
+
+    Args:
+        tag: hash tag.
+    """
+
+    def __init__(self, tag: str) -> None:
+        self.slot = slot_of(tag)
+        self.live = tag
+        self.history = f"{tag}:history"
+        self.members = f"{tag}:members"
+        self.positions = f"{tag}:positions"
+        self.applied = f"{tag}:applied"
+
+    @classmethod
+    def of(cls, namespace: str, channel: str) -> ChannelKeys:
+        """Keys of a channel; `is_reserved` tells of names that others have."""
+        return cls(f"{{{namespace}:{channel}}}")
+
+    @staticmethod
+    def is_reserved(channel: str) -> bool:
+        """Whether the keys of a channel of this name would be those of something else."""
+        return channel.startswith(RESERVED_PREFIXES)
+
+    @classmethod
+    def of_setting(cls, namespace: str, setting: str) -> ChannelKeys:
+        """Keys of a setting, which no channel's name can be: theirs hold no such prefix."""
+        return cls(f"{{{namespace}:setting:{setting}}}")
+
+
+class WorkerKeys:
+    """Keys of the register of live processes; no queue and no channel has keys of these names."""
+
+    def __init__(self, namespace: str) -> None:
+        tag = f"{{{namespace}:workers}}"
+        self.slot = slot_of(tag)
+        self.register = f"{tag}:register"
+        self.info = f"{tag}:info"

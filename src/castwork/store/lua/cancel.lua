@@ -1,0 +1,35 @@
+-- Cancel a task: at once while it waits, by a message to its worker while it runs.
+-- Idempotent: a task that has ended keeps its outcome.
+--
+-- KEYS  1 record   2 due   3 parked   4 moved   5 high   6 normal   7 low   8 output
+-- ARGV  1 id   2 place that the id names ('': none)   3 nonce of the entry at that place
+--       4 record of the cancelled task   5 ttl_ms   6 control channel   7 group   8 channel
+-- RETURN  status: 'cancelled', another final one, 'running' (its worker was told), 'unknown'
+local call, id = redis.call, ARGV[1]
+local raw, moved = call('GET', KEYS[1]), call('HGET', KEYS[4], id)
+local status = raw and (string.match(raw, '^{"status":"(%a+)"') or cjson.decode(raw).status)
+if status and status ~= 'scheduled' and status ~= 'queued' and status ~= 'running' then return status end
+
+local lanes = {high = KEYS[5], normal = KEYS[6], low = KEYS[7]}
+local lane, entry = string.match(moved or ARGV[2], '^(%a+):(%d+%-%d+)$')
+local found = lane and lanes[lane] and call('XRANGE', lanes[lane], entry, entry)[1]
+local fields = found and found[2]
+local nonce = found and fields[1] == 'call' and string.match(fields[2], '^[^ ]+ ([^ ]+) ')
+if found and not moved and nonce ~= ARGV[3] then found = nil end
+
+local removed = 0
+if call('ZREM', KEYS[2], id) == 1 then
+  removed = call('HDEL', KEYS[3], id)
+elseif found then
+  local pending = redis.pcall('XPENDING', lanes[lane], ARGV[7], entry, entry, 1)
+  if pending.err or not pending[1] then removed = call('XDEL', lanes[lane], entry) end
+end
+if removed == 0 then
+  redis.pcall('PUBLISH', ARGV[6], id)
+  return (raw or found) and 'running' or 'unknown'
+end
+call('HDEL', KEYS[4], id)
+call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
+call('PEXPIRE', KEYS[8], ARGV[5])
+redis.pcall('PUBLISH', ARGV[8], KEYS[1] .. '\n' .. ARGV[4])
+return 'cancelled'

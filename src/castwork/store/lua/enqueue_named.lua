@@ -1,0 +1,55 @@
+-- Queue or park tasks whose ids do not name their place: they have an id of the caller's, a key,
+-- or wait for a time.
+-- Idempotent: a call that was heard before is answered as it was then; a task that is known is
+-- left alone.
+--
+-- KEYS  1 sent   2 moved   3 parked   4 due   5 high   6 normal   7 low
+--       then per task: record, and its idempotency key if it has one
+-- ARGV  1 sender and slot   2 number of the call   3 max_depth (0: none)
+--       then per task: id, name of the lane, call, meta ('': none), delay_ms (0: none), parked,
+--       record of a parked task, key_ttl_ms (0: no key)
+-- RETURN  a line per task: '+' added, '=id' the task that is there already, '!depth' full
+-- USES now sent
+local call, KEYS, ARGV = redis.call, KEYS, ARGV
+local max_depth, depth, next_key, time = tonumber(ARGV[3]), 0, 8, now()
+local lanes = {high = KEYS[5], normal = KEYS[6], low = KEYS[7]}
+
+local before = heard(KEYS[1], ARGV[1], ARGV[2])
+if before then return before end
+if max_depth > 0 then
+  for _, stream in pairs(lanes) do depth = depth + call('XLEN', stream) end
+end
+
+local function queue(at)
+  if max_depth > 0 and depth >= max_depth then return false end
+  local id, lane, meta = ARGV[at], ARGV[at + 1], ARGV[at + 3]
+  local fields = {'call', ARGV[at + 2], 'id', id}
+  if meta ~= '' then fields[5], fields[6] = 'meta', meta end
+  call('HSET', KEYS[2], id, lane .. ':' .. call('XADD', lanes[lane], '*', unpack(fields)))
+  depth = depth + 1
+  return true
+end
+
+local function add(at)
+  local id, delay, key_ttl = ARGV[at], tonumber(ARGV[at + 4]), tonumber(ARGV[at + 7])
+  local record, key = KEYS[next_key], key_ttl > 0 and KEYS[next_key + 1]
+  next_key = next_key + (key and 2 or 1)
+  local holder = key and call('GET', key)
+  if holder then return '=' .. holder end
+  if call('HEXISTS', KEYS[2], id) == 1 or call('EXISTS', record) == 1 then return '=' .. id end
+  if delay > 0 then
+    call('ZADD', KEYS[4], time + delay, id)
+    call('HSET', KEYS[3], id, time .. ' ' .. ARGV[at + 5])
+    call('SET', record, ARGV[at + 6])
+  elseif not queue(at) then
+    return '!' .. depth
+  end
+  if key then call('SET', key, id, 'PX', key_ttl) end
+  return '+'
+end
+
+local lines = {}
+for at = 4, #ARGV, 8 do lines[#lines + 1] = add(at) end
+local reply = table.concat(lines, '\n')
+note(KEYS[1], ARGV[1], ARGV[2], time, reply)
+return reply

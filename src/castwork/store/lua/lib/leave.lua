@@ -1,0 +1,6 @@
+-- Take an entry off its stream: acknowledged, deleted where the stream is ours, forgotten in `moved`.
+local function leave(stream, group, entry, delete, moved, id)
+  redis.call('XACK', stream, group, entry)
+  if delete == '1' then redis.call('XDEL', stream, entry) end
+  redis.call('HDEL', moved, id)
+end

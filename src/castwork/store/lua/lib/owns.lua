@@ -1,0 +1,7 @@
+-- Does this consumer still hold this delivery of the entry?
+-- Name and delivery count together are the fencing token: every claim raises the count.
+local function owns(stream, group, entry, consumer, deliveries)
+  local pending = redis.pcall('XPENDING', stream, group, entry, entry, 1)
+  if pending.err or not pending[1] then return false end
+  return pending[1][2] == consumer and tostring(pending[1][4]) == deliveries
+end

@@ -1,0 +1,18 @@
+-- Store n final records, and tell those who wait for them, in one message: the records' keys, then
+-- the records, a line each. KEYS and ARGV hold them behind `keys` and `records`; whoever calls may
+-- have the message ready, which costs less than joining it here.
+-- MSETEX saves half of PSETEX's price; should a server take over that lacks it, PSETEX does the same.
+local function store(keys, records, n, ttl, channel, msetex, message)
+  local call = redis.call
+  if msetex then
+    local values = {}
+    for i = 1, n do values[2 * i - 1], values[2 * i] = KEYS[keys + i], ARGV[records + i] end
+    values[2 * n + 1], values[2 * n + 2] = 'PX', ttl
+    local reply = redis.pcall('MSETEX', n, unpack(values))
+    msetex = type(reply) ~= 'table' or not reply.err
+  end
+  if not msetex then
+    for i = 1, n do call('PSETEX', KEYS[keys + i], ttl, ARGV[records + i]) end
+  end
+  redis.pcall('PUBLISH', channel, message or KEYS[keys + 1] .. '\n' .. ARGV[records + 1])
+end

@@ -1,0 +1,13 @@
+-- Delete a dead letter with its record and its output.
+-- Idempotent: a repeated call finds nothing left to delete, and answers the same.
+--
+-- KEYS  1 dead   2 letters   3 record   4 output
+-- ARGV  1 id of the dead letter   2 task id
+-- RETURN  1 deleted, 0 it was replayed meanwhile
+if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 then
+  redis.call('HDEL', KEYS[2], ARGV[2])
+  redis.call('DEL', KEYS[3], KEYS[4])
+  return 1
+end
+local gone = redis.call('HEXISTS', KEYS[2], ARGV[2]) == 0 and redis.call('EXISTS', KEYS[3]) == 0
+return gone and 1 or 0

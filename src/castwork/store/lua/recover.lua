@@ -1,0 +1,40 @@
+-- Claim entries whose lease has run out: their worker is gone or stuck. Notes from whom, so that
+-- `finish` looks closely at what such a worker still says.
+-- Examines at most ten times `count` entries from the cursor on, so it never blocks for long.
+--
+-- KEYS  1 lane   2 robbed
+-- ARGV  1 group   2 worker   3 lease_ms   4 cursor   5 count
+-- RETURN  {server time in ms, next cursor, {entry, {field, value, ...}, deliveries}, ...}
+-- USES now
+local lane, robbed, group, worker = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local lease, count = tonumber(ARGV[3]), tonumber(ARGV[5])
+
+local function newer(a, b)
+  local ms, seq = string.match(a, '^(%d+)%-(%d+)$')
+  local other_ms, other_seq = string.match(b, '^(%d+)%-(%d+)$')
+  if not other_ms then return true end
+  ms, seq, other_ms, other_seq = tonumber(ms), tonumber(seq), tonumber(other_ms), tonumber(other_seq)
+  return ms > other_ms or (ms == other_ms and seq > other_seq)
+end
+
+local found = {now(), '-'}
+local pending = redis.call('XPENDING', lane, group, ARGV[4], '+', count * 10)
+if #pending == count * 10 then found[2] = '(' .. pending[#pending][1] end
+for _, one in ipairs(pending) do
+  local entry, owner, idle, deliveries = one[1], one[2], one[3], one[4]
+  if #found - 2 == count then
+    found[2] = entry
+    break
+  elseif idle >= lease then
+    local claimed = redis.call('XCLAIM', lane, group, worker, 0, entry)
+    if claimed[1] then
+      -- The newest entry that was taken: `retire` drops the note when nothing as old is pending.
+      local note = redis.call('HGET', robbed, owner)
+      if not note or newer(entry, note) then redis.call('HSET', robbed, owner, entry) end
+      found[#found + 1] = {entry, claimed[1][2], deliveries + 1}
+    else -- somebody deleted the entry while it was pending
+      redis.call('XACK', lane, group, entry)
+    end
+  end
+end
+return found

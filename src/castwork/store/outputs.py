@@ -1,0 +1,177 @@
+"""Outputs: the chunks of tasks, each fenced by its id.
+
+An output is a stream; an entry's id is the chunk's, and its only field is named for the kind and
+holds the data. The Redis channel of the same name announces each chunk as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import Any
+
+from castwork.model.chunk import (
+    Chunk,
+    decode_chunk,
+    decode_live,
+    encode_data,
+    encode_live,
+    predecessor,
+)
+from castwork.model.errors import ServerRefused
+from castwork.model.position import Position
+from castwork.model.settings import Limits
+from castwork.store.place import QueuePlace
+from castwork.store.tail import Entry, Item, parse_entries
+
+#: Seconds that a chunk waits for a server that is away; the task's own timeout ends it before.
+_PATIENCE = 3600.0
+
+#: How servers refuse an entry whose id is not above all ids of its stream.
+_STALE = "equal or smaller"
+
+
+class StaleChunk(ServerRefused):
+    """The output holds this chunk already, or chunks behind it: ask for its `newest`."""
+
+
+class OutputGone(ServerRefused):
+    """The output is not there any more: its task has ended, or was forgotten."""
+
+
+class Written:
+    """A chunk on its way: a future, as far as it is needed, that knows a refused id.
+
+    Raises (on await):
+        StaleChunk: the id is not above those that the stream holds.
+        OutputGone: there is no output to go on with.
+        OutOfMemory: the server takes nothing at present.
+        ConnectionFailed: no server in time.
+    """
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, reply: asyncio.Future[Any]) -> None:
+        self._reply = reply
+
+    def done(self) -> bool:
+        """Whether it would not wait."""
+        return self._reply.done()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        try:
+            written = yield from self._reply
+            if written is None:
+                raise OutputGone("the output was taken away")
+        except ServerRefused as error:
+            if _STALE in str(error):
+                raise StaleChunk(str(error)) from None
+            raise
+
+
+class Outputs:
+    """The outputs of a queue's tasks.
+
+    The stream takes ascending ids only, which makes two promises cost nothing: a chunk that is
+    sent again is not doubled, and a worker whose lease has passed cannot write behind the first
+    chunk of the next attempt.
+
+    Args:
+        place: the queue's.
+        keep: chunks that each output keeps; older ones are dropped.
+    """
+
+    def __init__(self, place: QueuePlace, keep: int = Limits().output) -> None:
+        self.place = place
+        self._keep = keep
+
+    def append(self, task_id: str, chunk: Chunk, *, begins: bool = True) -> Written:
+        """Append a chunk and announce it; the connections must be open.
+
+        Args:
+            begins: whether the output may begin with this chunk. Later ones never make an output
+                that was taken away anew: it would have no end, and stay for ever.
+
+        Returns:
+            What is done when the stream has it. Chunks get there in the order of calls.
+
+        Raises:
+            TypeError: the data has no JSON form; nothing was sent.
+            NotOpen: the connections were closed.
+        """
+        key = self.place.keys.output(task_id)
+        data = encode_data(chunk)
+        link = self.place.connections.link_for(self.place.slot)
+        behind = () if begins else ("NOMKSTREAM",)
+        command = ("XADD", key, *behind, "MAXLEN", "~", self._keep, chunk.id, chunk.kind, data)
+        written = link.call(*command, timeout=_PATIENCE)
+        written.add_done_callback(_see_error)  # seen, should the attempt end before it looks
+        announced = link.call("PUBLISH", self.place.channel(key), encode_live(chunk, data))
+        announced.add_done_callback(_see_error)  # who misses it finds the chunk in the stream
+        return Written(written)
+
+    async def newest(self, task_id: str) -> Position | None:
+        """The position of an output's last chunk, None where there is none."""
+        key = self.place.keys.output(task_id)
+        entries = parse_entries(await self.place.call("XREVRANGE", key, "+", "-", "COUNT", 1))
+        return entries[0].position if entries else None
+
+    async def holds(self, task_id: str, position: Position) -> bool:
+        """Whether an output holds a chunk, or has dropped what was there by now."""
+        key = self.place.keys.output(task_id)
+        if await self.place.call("XRANGE", key, str(position), str(position)):
+            return True
+        oldest = parse_entries(await self.place.call("XRANGE", key, "-", "+", "COUNT", 1))
+        return bool(oldest) and oldest[0].position > position
+
+    async def page(self, task_id: str, after: Position, count: int) -> list[Entry]:
+        """The first chunks of an output behind a position, at most `count`."""
+        key = self.place.keys.output(task_id)
+        return parse_entries(await self.place.call("XRANGE", key, f"({after}", "+", "COUNT", count))
+
+    def source(self, task_id: str) -> OutputSource:
+        """One task's output as something to follow."""
+        return OutputSource(self, task_id)
+
+
+class OutputSource:
+    """One task's output as a `Source`. Who asks for all of it is told what was trimmed."""
+
+    begins_anywhere = False
+
+    def __init__(self, outputs: Outputs, task_id: str) -> None:
+        self._outputs = outputs
+        self._task_id = task_id
+        self.place = outputs.place
+        self.name = f"output of task {task_id}"
+
+    @property
+    def channel(self) -> str:
+        """The Redis channel that announces its chunks."""
+        return self.place.channel(self._outputs.place.keys.output(self._task_id))
+
+    def parse(self, payload: bytes) -> Item[Chunk]:
+        """Read what announces a chunk. Raises UndecodableEntry."""
+        return _item(decode_live(payload))
+
+    def read(self, entry: Entry) -> Item[Chunk]:
+        """Read a chunk from the stream. Raises UndecodableEntry."""
+        return _item(decode_chunk(entry.position, entry.fields))
+
+    async def page(self, after: Position, count: int) -> list[Entry]:
+        """Ask for the first chunks behind a position."""
+        return await self._outputs.page(self._task_id, after, count)
+
+    async def newest(self) -> Position | None:
+        """Ask for the position of the last chunk."""
+        return await self._outputs.newest(self._task_id)
+
+
+def _item(chunk: Chunk) -> Item[Chunk]:
+    position = chunk.position
+    return Item(position, predecessor(chunk, position), chunk)
+
+
+def _see_error(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,122 @@
+"""Records: what is known of a task, and the request to cancel it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from castwork.model.entry import parse_entry
+from castwork.model.errors import UndecodableEntry
+from castwork.model.ids import MadeId, parse_made_id, producer_of
+from castwork.model.record import Record, decode_record, encode_record
+from castwork.model.states import Priority, TaskState
+from castwork.store.place import QueuePlace
+from castwork.store.scripts import CANCEL
+
+#: Milliseconds that a cancelled task's record is kept.
+_CANCELLED_TTL_MS = 3_600_000
+
+
+class Records:
+    """Looks at tasks of one queue by their ids."""
+
+    def __init__(self, place: QueuePlace) -> None:
+        self._place = place
+
+    async def final(self, task_id: str) -> Record | None:
+        """The record of a task that has ended; None while it has not, or if there is none."""
+        raw = await self._place.call("GET", self._place.keys.record(task_id))
+        if raw is None:
+            return None
+        record = decode_record(raw)
+        return record if record.status.is_final else None
+
+    async def read(self, task_id: str) -> Record | None:
+        """The record of a task, one made of its entry while it has none, None if there is no task.
+
+        The place is looked at before the record, because what takes a task out of its place
+        writes its record in the same step; the other way round both could be missed.
+
+        Raises:
+            ConnectionFailed: no server in time.
+            UndecodableEntry: the key holds something else.
+        """
+        made = parse_made_id(task_id)
+        if made is not None and made.entry is not None:
+            page, raw = await self._look(made, task_id)
+            if raw is None and page and _is_of(page[0][1], made):
+                return _waiting(page[0][1])
+        else:
+            link, keys = await self._place.link(), self._place.keys
+            place, raw = await asyncio.gather(
+                link.call("HGET", keys.moved, task_id), link.call("GET", keys.record(task_id))
+            )
+            if raw is None and place is not None:
+                return await self._read_moved(place, task_id)
+        return None if raw is None else decode_record(raw)
+
+    async def _look(self, made: MadeId, task_id: str) -> tuple[list[list[list[bytes]]], bytes]:
+        """The entry that the id names, and the record, in one round trip."""
+        link, keys = await self._place.link(), self._place.keys
+        entry = str(made.entry)
+        page, raw = await asyncio.gather(
+            link.call("XRANGE", keys.own[made.lane], entry, entry),
+            link.call("GET", keys.record(task_id)),
+        )
+        return page, raw
+
+    async def _read_moved(self, place: bytes, task_id: str) -> Record:
+        lane, _, entry = place.decode().partition(":")
+        keys = self._place.keys
+        page = await self._place.call("XRANGE", keys.own[Priority(lane)], entry, entry)
+        if page:
+            return _waiting(page[0][1])
+        raw = await self._place.call("GET", keys.record(task_id))  # it has ended meanwhile
+        return Record(TaskState.QUEUED) if raw is None else decode_record(raw)
+
+    async def cancel(self, task_id: str, known: Record) -> TaskState | None:
+        """Ask for the end of a task: at once while it waits, else its worker is told.
+
+        Args:
+            known: what is known of the task, for the record of its end.
+
+        Returns:
+            Its status: `cancelled`, another final one, or `running` when its worker was told;
+            None if the server knows no such task, and every worker was told.
+        """
+        keys, made = self._place.keys, parse_made_id(task_id)
+        names = [keys.record(task_id), keys.due, keys.parked, keys.moved]
+        names += [keys.own[priority] for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)]
+        names.append(keys.output(task_id))
+        place = nonce = ""
+        if made is not None and made.entry is not None:
+            place, nonce = f"{made.lane.value}:{made.entry}", made.nonce
+        cancelled = Record(TaskState.CANCELLED, known.task, known.attempts)
+        reply = await self._place.run(
+            CANCEL,
+            names,
+            [
+                task_id,
+                place,
+                nonce,
+                encode_record(cancelled),
+                _CANCELLED_TTL_MS,
+                self._place.channel(keys.control),
+                self._place.queue.group,
+                self._place.told(producer_of(task_id)),
+            ],
+        )
+        return None if reply == b"unknown" else TaskState(reply.decode())
+
+
+def _is_of(fields: list[bytes], made: MadeId) -> bool:
+    """Whether an entry is the task's: who guesses a place does not know the digits behind it."""
+    call = fields[1].split(b" ", 2) if fields[0] == b"call" else ()
+    return len(call) > 1 and call[1] == made.nonce.encode()
+
+
+def _waiting(fields: list[bytes]) -> Record:
+    """The record that a task has before its first attempt."""
+    try:
+        return Record(TaskState.QUEUED, parse_entry(fields).name)
+    except UndecodableEntry:
+        return Record(TaskState.QUEUED)  # a worker will say what is wrong with it

@@ -1,0 +1,152 @@
+"""Catalog: the task functions of an app, their queues, and the way from an id to a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from castwork.model.codec import decode_any
+from castwork.model.errors import DefinitionError, TaskNotFound, UnknownTask
+from castwork.model.queue import Queue, QueueSettings, adopted_queue, check_queue_name
+from castwork.model.task_options import TaskSettings
+from castwork.store.queue_store import QueueStore
+from castwork.tasks.function import TaskFunction
+from castwork.tasks.task import Task
+
+Function = TaskFunction[Any, Any]
+
+
+class Catalog:
+    """What an app can run, by name.
+
+    Args:
+        open_store: makes the store of a queue.
+    """
+
+    def __init__(self, open_store: Callable[[Queue], QueueStore]) -> None:
+        self._open_store = open_store
+        self._functions: dict[str, Function] = {}
+        self._by_wire_name: dict[bytes, Function] = {}
+        self._stores: dict[str, QueueStore] = {}
+        self._adopting: dict[str, Function] = {}
+
+    # -- queues -------------------------------------------------------------------------
+
+    def declare_queue(self, name: str, settings: QueueSettings) -> None:
+        """Set the bounds of a queue, before the first task function that uses it.
+
+        Raises:
+            DefinitionError: the queue is in use already, or its name cannot be one.
+        """
+        if name in self._stores:
+            raise DefinitionError(f"queue {name!r} is in use: set its bounds before its tasks")
+        self._stores[name] = self._open_store(Queue(check_queue_name(name), settings=settings))
+
+    def store_for(self, settings: TaskSettings) -> QueueStore:
+        """The store of the queue that a task function names, made when it is the first to."""
+        if settings.stream is not None:
+            owned = not settings.keep_entries
+            return self._open_store(adopted_queue(settings.stream, settings.group, owned=owned))
+        if settings.queue not in self._stores:
+            self._stores[settings.queue] = self._open_store(Queue(settings.queue))
+        return self._stores[settings.queue]
+
+    def stores(self) -> list[QueueStore]:
+        """The queues of all functions, in the order in which they were declared."""
+        return list({f.store.place.keys.prefix: f.store for f in self}.values())
+
+    # -- functions ----------------------------------------------------------------------
+
+    def with_functions(self, functions: Iterable[Function]) -> Catalog:
+        """A catalog that has others besides: the handlers of groups, which only workers need."""
+        other = Catalog(self._open_store)
+        for function in (*self, *functions):
+            other.add(function)
+        return other
+
+    def add(self, function: Function) -> None:
+        """Register a function.
+
+        Raises:
+            DefinitionError: the name, or the stream that it adopts, is taken.
+        """
+        if function.name in self._functions:
+            raise DefinitionError(
+                f"two task functions are named {function.name!r}: give one a name="
+            )
+        if function.queue.stream is not None:
+            self._adopt(function)
+        self._functions[function.name] = function
+        self._by_wire_name[function.wire_name] = function
+
+    def _adopt(self, function: Function) -> None:
+        prefix = function.store.place.keys.prefix
+        if prefix in self._adopting:
+            raise DefinitionError(
+                f"stream {function.queue.stream!r} with group {function.queue.group!r} is"
+                f" adopted by {self._adopting[prefix].name!r} already"
+            )
+        for other in self._adopting.values():
+            # Two groups on one stream must both leave its entries to the other.
+            if other.queue.stream == function.queue.stream and (
+                other.queue.owned or function.queue.owned
+            ):
+                raise DefinitionError(
+                    f"{function.name!r} and {other.name!r} read stream {other.queue.stream!r} with"
+                    " different groups: give both keep_entries=True"
+                )
+        self._adopting[prefix] = function
+
+    def get(self, name: str) -> Function:
+        """Find a function by name.
+
+        Raises:
+            UnknownTask: there is none.
+        """
+        try:
+            return self._functions[name]
+        except KeyError:
+            raise UnknownTask(f"no task function is named {name!r}") from None
+
+    def find(self, wire_name: bytes) -> Function | None:
+        """Find a function by its name as it stands in entries."""
+        return self._by_wire_name.get(wire_name)
+
+    def adopting(self, store: QueueStore) -> Function:
+        """The function that adopts a queue's stream."""
+        return self._adopting[store.place.keys.prefix]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._functions
+
+    def __iter__(self) -> Iterator[Function]:
+        return iter(self._functions.values())
+
+    # -- tasks --------------------------------------------------------------------------
+
+    def find_task(self, task_id: str) -> Task[Any]:
+        """The handle on a task, by its id alone.
+
+        Raises:
+            TaskNotFound: the id names no queue of this app.
+        """
+        if not task_id.isprintable():
+            raise TaskNotFound(f"no task {task_id!r}: no id has such characters")
+        adopted = (f.store for f in self._adopting.values() if f.queue.keeps_records)
+        best, found = 0, None
+        for store in (*self._stores.values(), *adopted):
+            fit = _fit(task_id, store.queue)
+            if fit > best:
+                best, found = fit, store
+        if found is None:
+            raise TaskNotFound(f"no task {task_id}: its id names no queue of this app")
+        return Task(task_id, found, decode_any)
+
+
+def _fit(task_id: str, queue: Queue) -> int:
+    """How much of a task id is a queue's; 0 where the id is another queue's.
+
+    Names may hold dashes, and those of adopted streams colons, so the longest that fits is meant.
+    """
+    prefix = queue.id_prefix
+    return len(prefix) if task_id.startswith((f"{prefix}-", f"{prefix}:")) else 0

@@ -1,0 +1,99 @@
+"""Context: what a task function can know and do about the task that it runs for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from castwork.model.entry import Meta
+from castwork.model.errors import CastworkError
+
+
+class ChunkWriter(Protocol):
+    """Takes the chunks of one attempt."""
+
+    async def emit(self, kind: str, data: Any) -> None:
+        """Write a chunk."""
+
+
+class RunningAttempt(Protocol):
+    """What a context asks of the attempt that it stands for."""
+
+    task_id: str
+    number: int
+    meta: Meta | None
+
+    @property
+    def output(self) -> ChunkWriter:
+        """Where its chunks go."""
+
+
+_current: ContextVar[RunningAttempt] = ContextVar("castwork_attempt")
+set_current = _current.set
+
+_PLAIN = Meta()
+
+
+class Context:
+    """What a task function can know and do about the task that it runs for."""
+
+    __slots__ = ("_attempt",)
+
+    def __init__(self, attempt: RunningAttempt) -> None:
+        self._attempt = attempt
+
+    @property
+    def _meta(self) -> Meta:
+        return self._attempt.meta or _PLAIN
+
+    @property
+    def task_id(self) -> str:
+        """The task's id."""
+        return self._attempt.task_id
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self._attempt.number
+
+    @property
+    def owner(self) -> str:
+        """Whose task it is; empty for nobody's."""
+        return self._meta.owner
+
+    @property
+    def tenant(self) -> str:
+        """The owner's tenant; empty for none."""
+        return self._meta.tenant
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What the task is searched by."""
+        return self._meta.labels
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What travelled from the caller to the task."""
+        return self._meta.headers
+
+    async def progress(self, done: float, message: str = "") -> None:
+        """Report progress to whoever follows the task.
+
+        Args:
+            done: the part that is done, 0.0 to 1.0.
+            message: a word for people.
+        """
+        await self._attempt.output.emit("progress", {"done": done, "message": message})
+
+
+def current() -> Context:
+    """The context of the running task.
+
+    Raises:
+        CastworkError: no task runs here.
+    """
+    try:
+        return Context(_current.get())
+    except LookupError:
+        raise CastworkError("current() works inside of a running task function only") from None

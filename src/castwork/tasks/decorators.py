@@ -1,0 +1,31 @@
+"""What `@app.task` returns, for type checkers: one kind of task function per kind of function."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+from castwork.tasks.function import CoroutineFunction, PlainFunction, StreamFunction
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+
+
+class TaskDecorator(Protocol):
+    """What `@app.task(...)` returns; the kind and the result type follow from the function."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, AsyncIterator[str]], /
+    ) -> StreamFunction[P, str, str]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, AsyncIterator[C]], /
+    ) -> StreamFunction[P, list[C], C]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> CoroutineFunction[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> PlainFunction[P, R]: ...

@@ -1,0 +1,84 @@
+"""Plan: what the calls of one function with the same options have in common, worked out once."""
+
+from __future__ import annotations
+
+from castwork.model.call_options import CallSettings
+from castwork.model.entry import Entry, Meta, encode_meta, wire_name
+from castwork.model.ids import deferred_id, own_id
+from castwork.model.record import Record, encode_record
+from castwork.model.states import TaskState
+from castwork.store.enqueues import NamedTask, Run
+from castwork.store.parked import parked_task
+
+
+class Plan:
+    """How calls of a function are enqueued.
+
+    Args:
+        task: name of the task function.
+        settings: the options of these calls.
+
+    Attributes:
+        name: the function's name as it stands in entries.
+        lane: where to.
+        meta: what each task carries beside its arguments, empty for nothing.
+        is_named: whether tasks have ids that do not name their place: those with an id of the
+            caller's, with a key, or with a delay.
+    """
+
+    def __init__(self, task: str, settings: CallSettings) -> None:
+        self.name = wire_name(task)
+        self.lane = settings.priority
+        self._task = task
+        self._settings = settings
+        self._meta = _meta_of(settings)
+        self.meta = encode_meta(self._meta) if self._meta is not None else b""
+        named = settings.id is not None or settings.key is not None or settings.delay > 0
+        self.is_named = named
+
+    def run(self, calls: list[bytes]) -> Run:
+        """Calls of this plan in a row."""
+        return Run(self.lane, calls, [self.meta] * len(calls) if self.meta else None)
+
+    def call(self, nonce: str, args: bytes) -> bytes:
+        """What one task calls, as `call` of its entry."""
+        return b"%b %b %b" % (self.name, nonce.encode(), args)
+
+    def add_to(self, run: Run, call: bytes) -> None:
+        """Add a call of this plan to a run that it joins."""
+        run.calls.append(call)
+        if run.metas is not None:
+            run.metas.append(self.meta)
+
+    def joins(self, run: Run) -> bool:
+        """Whether a call of this plan may follow in a run."""
+        return run.lane is self.lane and (run.metas is not None) == bool(self.meta)
+
+    def named(self, prefix: str, nonce: str, args: bytes) -> NamedTask:
+        """One task with an id that does not name its place, behind the queue's prefix."""
+        settings = self._settings
+        task_id = deferred_id(prefix, nonce) if settings.id is None else own_id(prefix, settings.id)
+        entry = Entry(self.name, nonce.encode(), args, task_id, 0, self._meta)
+        named = NamedTask(task_id, self.lane, entry.call, self.meta)
+        if settings.delay > 0:
+            queued = encode_record(Record(TaskState.QUEUED, self._task))
+            named.delay_ms = max(1, int(settings.delay * 1000))
+            named.parked = parked_task(entry, self.lane, queued)
+            named.record = encode_record(Record(TaskState.SCHEDULED, self._task))
+        if settings.key is not None:
+            named.key = (self._task, settings.tenant, settings.key)
+            named.key_ttl_ms = int(settings.key_ttl * 1000)
+        return named
+
+
+def _meta_of(settings: CallSettings) -> Meta | None:
+    meta = Meta(
+        expires_ms=int(settings.deadline * 1000) if settings.deadline is not None else 0,
+        max_attempts=settings.attempts or 0,
+        timeout=settings.timeout or 0.0,
+        owner=settings.owner,
+        tenant=settings.tenant,
+        labels=dict(settings.labels),
+        headers=dict(settings.headers),
+    )
+    return None if meta == Meta() else meta

@@ -1,0 +1,71 @@
+"""SyncProducers: the way in for code that has no event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+
+from castwork.model.queue import Queue
+from castwork.model.settings import AppSettings
+from castwork.redis.connections import Connections
+from castwork.store.queue_store import QueueStore
+from castwork.tasks.plan import Plan
+from castwork.tasks.producer import Producer
+
+
+class SyncProducers:
+    """Producers on an event loop of their own, with connections of their own.
+
+    The loop runs in a daemon thread that is started on first use.
+
+    Args:
+        find_url: returns the server's URL.
+    """
+
+    def __init__(self, find_url: Callable[[], str], settings: AppSettings) -> None:
+        self._settings = settings
+        self._connections = Connections(find_url, settings.link)
+        self._producers: dict[Queue, Producer] = {}
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+
+    def enqueue(self, queue: Queue, plan: Plan, args: bytes) -> str:
+        """Enqueue one task from any thread, and return its id; raises as `Producer.enqueue`."""
+        work = self._enqueue(queue, plan, args)
+        with self._lock:  # so that `close` waits for what was handed over before
+            under_way = asyncio.run_coroutine_threadsafe(work, self._running_loop())
+        return under_way.result()
+
+    async def _enqueue(self, queue: Queue, plan: Plan, args: bytes) -> str:
+        producer = self._producers.get(queue)
+        if producer is None:
+            settings = self._settings
+            store = QueueStore(self._connections, settings.namespace, queue, settings.limits)
+            producer = self._producers[queue] = Producer(store, settings.limits)
+        task_id, _ = await producer.enqueue(plan, args)
+        return task_id
+
+    def close(self) -> None:
+        """Close the connections and end the thread."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None or self._pid != os.getpid():
+            return
+        asyncio.run_coroutine_threadsafe(self._connections.close(), loop).result(timeout=5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=5)
+        loop.close()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None or self._pid != os.getpid():  # threads do not survive a fork
+            self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
+            self._thread = threading.Thread(
+                target=self._loop.run_forever, name="castwork-sync", daemon=True
+            )
+            self._thread.start()
+        return self._loop

@@ -1,0 +1,1 @@
+"""What runs tasks: only worker processes load it."""

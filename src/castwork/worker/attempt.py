@@ -1,0 +1,168 @@
+"""Attempt: one delivery of a task to this worker, on its way from the fetcher to the finisher."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import NamedTuple
+
+from castwork.model.delivery import Delivery
+from castwork.model.entry import Entry, Meta, parse_entry
+from castwork.model.errors import CastworkError, UndecodableEntry
+from castwork.model.position import Position
+from castwork.model.record import ErrorInfo
+from castwork.store.outputs import Outputs
+from castwork.worker.emitter import Emitter
+from castwork.worker.runnable import Runnable
+
+
+class Ending(StrEnum):
+    """Why an attempt is being ended from outside."""
+
+    NOT = ""
+    TIMEOUT = "timeout"
+    CANCEL = "cancel"
+    LOST = "lost"
+    STOP = "stop"
+
+
+#: A member of an enum is looked up slowly, and each attempt begins with this one.
+_NOT = Ending.NOT
+
+
+class Origin(NamedTuple):
+    """Where attempts come from.
+
+    Attributes:
+        lane: position of the lane among the queue's lanes.
+        is_foreign: whether the lane is an adopted stream, whose entries are none of castwork's.
+        outputs: where chunks of the queue's tasks go.
+    """
+
+    lane: int
+    is_foreign: bool
+    outputs: Outputs
+
+
+class Attempt(Delivery):
+    """One delivery of a task, with what running it has come to.
+
+    Attributes:
+        origin: where it comes from.
+        fields: the entry as it lies in the stream.
+        args: the arguments as JSON.
+        meta: what the task carries beside them, None for a plain task.
+        runnable: the function and how it is called; None while the entry is not understood.
+        number: attempts of the task so far, this one included.
+        launched_at: loop time when its code began, 0 before.
+        started_at: the same in seconds since 1970.
+        begun: whether its code can be interrupted; before, `ended_by` keeps it from beginning.
+        finished: whether its code is done.
+        deadline: loop time when its timeout ends, 0 for none.
+        ended_by: why it is ended from outside.
+        announced: whether its record says that it runs.
+        runner: the asyncio task of its code.
+        emitter: where its chunks go, None while it has none.
+    """
+
+    __slots__ = (
+        "announced",
+        "args",
+        "begun",
+        "deadline",
+        "emitter",
+        "ended_by",
+        "fields",
+        "finished",
+        "launched_at",
+        "meta",
+        "number",
+        "origin",
+        "runnable",
+        "runner",
+        "started_at",
+    )
+
+    def __init__(
+        self, origin: Origin, entry_id: bytes, deliveries: int, fields: list[bytes]
+    ) -> None:
+        self.origin = origin
+        self.lane = origin.lane
+        self.entry_id = entry_id
+        self.deliveries = deliveries
+        self.fields = fields
+        self.task_id = ""
+        self.producer = ""
+        self.moved = False
+        self.args = b""
+        self.meta: Meta | None = None
+        self.runnable: Runnable | None = None
+        self.number = deliveries
+        self.launched_at = 0.0
+        self.started_at: float | None = None
+        self.begun = False
+        self.finished = False
+        self.announced = False
+        self.deadline = 0.0
+        self.ended_by = _NOT
+        self.runner: asyncio.Task[None] | None = None
+        self.emitter: Emitter | None = None
+
+    @property
+    def task(self) -> str:
+        """Name of the task function, empty where the entry does not tell."""
+        if self.runnable is not None:
+            return self.runnable.name
+        try:
+            return parse_entry(self.fields).name
+        except UndecodableEntry:
+            return ""
+
+    @property
+    def output(self) -> Emitter:
+        """Where its chunks go; made on first use, as few tasks have any.
+
+        Raises:
+            CastworkError: the attempt has ended: nobody would read on, nor take the chunks away.
+        """
+        if self.finished:
+            raise CastworkError(f"task {self.task_id} has ended: it has no output any more")
+        if self.emitter is None:
+            self.emitter = Emitter(self.origin.outputs, self.task_id, self.number)
+        return self.emitter
+
+    @property
+    def counted(self) -> int:
+        """Attempts that count against the task's budget."""
+        return self.number - (self.meta.uncounted if self.meta is not None else 0)
+
+    @property
+    def allowed(self) -> int:
+        """Attempts that the task may have."""
+        if self.meta is not None and self.meta.max_attempts:
+            return self.meta.max_attempts
+        return self.runnable.function.settings.attempts if self.runnable is not None else 1
+
+    @property
+    def errors(self) -> list[ErrorInfo]:
+        """The task's last failures before this attempt."""
+        return list(self.meta.errors) if self.meta is not None else []
+
+    def entry(self) -> Entry:
+        """The entry under which the task can wait again: it names its id and its first time."""
+        if self.origin.is_foreign:
+            assert self.runnable is not None
+            entry = Entry(self.runnable.function.wire_name, b"-", self.args)
+        else:
+            entry = parse_entry(self.fields)
+        entry.id = self.task_id
+        entry.at = entry.at or Position.parse(self.entry_id).major
+        return entry
+
+    def end(self, reason: Ending) -> None:
+        """End it from outside, once; the reason decides what becomes of the task."""
+        if not self.ended_by:
+            self.ended_by = reason
+            # A task that is cancelled before its first step would never run, nor be stored.
+            if self.begun and self.runner is not None:
+                self.runner.cancel()

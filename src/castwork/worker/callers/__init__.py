@@ -1,0 +1,1 @@
+"""What runs functions: one caller per kind, chosen once per task function."""

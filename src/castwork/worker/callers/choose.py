@@ -1,0 +1,56 @@
+"""Which caller runs a function."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from typing import Any
+
+from castwork.model.settings import Limits
+from castwork.model.signature import Kind
+from castwork.tasks.chain import Chain
+from castwork.tasks.function import TaskFunction
+from castwork.worker.attempt import Attempt
+from castwork.worker.callers.coroutine import coroutine_caller
+from castwork.worker.callers.stream import stream_caller
+from castwork.worker.callers.thread import thread_caller
+from castwork.worker.runnable import Caller, Runnable
+
+
+class Callers:
+    """Makes the callers of one worker.
+
+    Args:
+        threads: runs functions that are not coroutines.
+        limits: bounds on outputs.
+        around: what is called around each call.
+    """
+
+    def __init__(self, threads: Executor, limits: Limits, around: Chain) -> None:
+        self._threads = threads
+        self._limits = limits
+        self._around = around
+
+    def runnable(self, function: TaskFunction[Any, Any]) -> Runnable:
+        """The function with its caller."""
+        return Runnable(function, self._wrapped(self._choose(function)))
+
+    def _choose(self, function: TaskFunction[Any, Any]) -> Caller:
+        kind = function.signature.kind
+        if kind is Kind.COROUTINE:
+            return coroutine_caller(function)
+        if kind is Kind.GENERATOR:
+            return stream_caller(function, self._limits)
+        return thread_caller(function, self._threads)
+
+    def _wrapped(self, call: Caller) -> Caller:
+        around = self._around
+        if around.is_empty:
+            return call
+
+        def wrapped(attempt: Attempt, arguments: Any) -> Any:
+            async def innermost() -> Any:
+                return await call(attempt, arguments)
+
+            return around.call(attempt, innermost)
+
+        return wrapped

@@ -1,0 +1,14 @@
+"""Coroutine functions run on the worker's event loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from castwork.tasks.function import TaskFunction
+from castwork.worker.runnable import Caller
+
+
+def coroutine_caller(function: TaskFunction[Any, Any]) -> Caller:
+    """A caller whose awaitable is the function's own coroutine: nothing stands in between."""
+    invoke = function.invoke
+    return lambda _attempt, arguments: invoke(arguments)

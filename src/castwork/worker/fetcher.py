@@ -1,0 +1,217 @@
+"""Fetcher: claims tasks for one queue, never more than there are free slots."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from castwork.model.errors import ConnectionFailed, NotOpen, ServerError
+from castwork.redis.replies import NoGroup
+from castwork.store.claims import Batch, Claims
+from castwork.store.place import QueuePlace
+from castwork.worker.attempt import Attempt
+from castwork.worker.lanes import Lanes
+from castwork.worker.reader import Reader
+from castwork.worker.runner import Runner
+from castwork.worker.workload import Workload
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between tries when the server refuses.
+_PATIENCE = 1.0
+
+#: Entries, and bytes of them, that one claim should bring at most: larger ones block the server.
+_MOST = 1000
+_MOST_BYTES = 300_000
+
+
+class Fetcher:
+    """Claims waiting tasks, urgent lanes first, without starving the others.
+
+    While tasks wait, one call per pass takes as many as there are free slots. When the queue is
+    empty the reader waits for it. After any error the fetcher first looks for tasks that were
+    claimed for this worker but never arrived.
+
+    Args:
+        runner: takes what was claimed.
+        reader: waits on the server, together with other queues.
+    """
+
+    def __init__(self, workload: Workload, claims: Claims, runner: Runner, reader: Reader) -> None:
+        self._workload = workload
+        self._claims = claims
+        self._runner = runner
+        self._reader = reader
+        self._name = workload.queue.name
+        self._lanes = Lanes(workload.queue.lanes)
+        self._turn = asyncio.Lock()
+        self._fitting = _MOST
+        self._must_sweep = False
+        self._stopping = False
+
+    # -- what the reader asks -----------------------------------------------------------
+
+    @property
+    def place(self) -> QueuePlace:
+        """The queue, for the reader."""
+        return self._workload.store.place
+
+    @property
+    def wants(self) -> int:
+        """Two entries where slots allow it.
+
+        When one entry comes it was the only one, so that a task which finds an idle worker costs
+        one read and no claim.
+        """
+        return 2 if self._workload.free >= 2 * len(self._workload.origins) else 1
+
+    def take(self, batch: Batch) -> None:
+        """Begin what a read brought; what came beyond the free slots goes back at once.
+
+        The server counts entries per lane, so that one read may bring a few too many.
+        """
+        self._runner.begin(batch)
+        self._runner.release_waiting()
+
+    # -- the loop -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Claim until `stop`; the groups must have been made."""
+        more = True
+        while not self._stopping:
+            if self._workload.free <= 0:
+                await self._workload.wait_free()
+                more = True  # what waits by now may be too late: only a claim tells the time
+            if self._stopping:
+                return
+            try:
+                more = await self._step(more)
+            except NoGroup:
+                logger.warning("queue %s: its group is gone, making it anew", self._name)
+                await self._until_done(self._claims.create_groups)
+            except ConnectionFailed:
+                self._must_sweep = True
+            except NotOpen:
+                return
+            except ServerError as error:
+                logger.warning("queue %s: reading failed: %s", self._name, error)
+                await asyncio.sleep(_PATIENCE)
+
+    async def _step(self, more: bool) -> bool:
+        """Do what is due; return whether more tasks may be waiting."""
+        if self._must_sweep:
+            await self.sweep()
+            return True
+        if more:
+            await self._drain()
+            return False
+        batch = await self._reader.wait(self)
+        # The server may hold more than a read of two or one brought.
+        return batch is not None and any(len(entries) > 1 for _, entries in batch.lanes)
+
+    def stop(self) -> None:
+        """Stop claiming; the reader must be stopped behind it."""
+        self._stopping = True
+        self._workload.close()
+
+    # -- claiming -----------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        """Claim until nothing waits.
+
+        Two claims take turns, each for half of the slots: while the tasks of one run here, the
+        server stores the outcomes of the other and claims anew.
+        """
+        replies = await asyncio.gather(
+            self._claim_until_empty(), self._claim_until_empty(), return_exceptions=True
+        )
+        for reply in replies:
+            if isinstance(reply, BaseException):
+                raise reply
+
+    async def _claim_until_empty(self) -> None:
+        workload = self._workload
+        most = max(1, (workload.capacity + 1) // 2)
+        while not (self._stopping or self._must_sweep):
+            count = min(workload.free, most, self._fitting)
+            if count <= 0:
+                await workload.wait_free()
+                continue
+            try:
+                with workload.reserve(count):
+                    claimed = await self.claim(count)
+            except BaseException:
+                self._must_sweep = True  # it may have claimed all the same
+                raise
+            if claimed < count:
+                return
+
+    async def claim(self, count: int) -> int:
+        """Take up to `count` of the tasks that wait, and return how many that were.
+
+        They begin as a batch of their own. Replies often come together; were their tasks begun
+        together, they would end together as well, and the server would idle while they run,
+        the worker while outcomes are stored.
+        """
+        batch = await self._claim(count)
+        self._fitting = _fitting(batch)
+        async with self._turn:
+            claimed = self._runner.begin(batch)
+            await asyncio.sleep(0)  # they run, and the short ones end
+        return claimed
+
+    async def _claim(self, count: int) -> Batch:
+        lanes = self._lanes
+        if lanes.only is not None:
+            batch, others = await self._claims.claim_from(lanes.only, count)
+            if others:
+                lanes.only = None
+            return batch
+        shares = lanes.shares(count)
+        batch = await self._claims.claim(count, shares)
+        lanes.note(batch, shares)
+        return batch
+
+    async def sweep(self) -> int:
+        """Start tasks that were claimed for this worker but whose reply was lost.
+
+        Returns:
+            The number of tasks found.
+        """
+        workload, found = self._workload, 0
+        for origin in workload.origins:
+            # Noted before asking: an attempt that ends while we ask was not unheard.
+            known = set(workload.held[origin.lane])
+            pending = await self._claims.pending(origin.lane, workload.capacity * 2)
+            known |= set(workload.held[origin.lane])
+            unheard = [one for one in pending if one[0] not in known]
+            now_ms = await self._claims.now_ms() if unheard else 0
+            for left in await self._claims.read_pending(origin.lane, unheard):
+                attempt = Attempt(origin, left.entry_id, left.deliveries, left.fields)
+                self._runner.start(attempt, now_ms)
+                found += 1
+        self._must_sweep = False
+        if found:
+            logger.info("queue %s: %d tasks had been claimed unheard", self._name, found)
+        return found
+
+    async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something that must succeed before reading makes sense."""
+        while not self._stopping:
+            try:
+                await work()
+                return
+            except ConnectionFailed:
+                continue
+            except NotOpen:
+                return
+            except ServerError as error:
+                logger.warning("queue %s: cannot make its group: %s", self._name, error)
+                await asyncio.sleep(_PATIENCE)
+
+
+def _fitting(batch: Batch) -> int:
+    """How many entries the next claim should ask for, judged by the last one of each lane."""
+    sizes = [sum(map(len, entries[-1][1])) for _, entries in batch.lanes if entries]
+    return max(1, min(_MOST, _MOST_BYTES // max(sizes, default=1)))

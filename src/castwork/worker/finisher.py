@@ -1,0 +1,224 @@
+"""Finisher: stores outcomes. Those that are ready together go in one call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from castwork.model.errors import ConnectionFailed, NotOpen, OutOfMemory, PersistenceFailed
+from castwork.store.outcomes import EndedTasks, Outcomes
+from castwork.worker.attempt import Attempt
+from castwork.worker.outcome import Bury, Drop, Finish, Outcome, Park, Release, describe
+from castwork.worker.records import (
+    dead_record,
+    final_record,
+    letter_of,
+    next_entry,
+    waiting_record,
+)
+from castwork.worker.workload import Workload
+
+logger = logging.getLogger(__name__)
+
+#: Milliseconds that the record of a task is kept whose function is not known.
+_UNKNOWN_TTL_MS = 3_600_000
+
+#: Outcomes, and bytes of records, per call at most: keeps one call short on the server.
+_GROUP = 128
+_GROUP_BYTES = 500_000
+
+
+class Finisher:
+    """Stores what becomes of each attempt of one queue.
+
+    One group is under way at a time: while it is, the next one gathers, so groups grow with
+    the load and an idle worker waits for nothing. Every transition is fenced and idempotent; it
+    is sent again until the server answers, however long that takes.
+
+    Attributes:
+        counts: outcomes stored and refused, by kind.
+    """
+
+    def __init__(self, workload: Workload, outcomes: Outcomes) -> None:
+        self.counts: dict[str, int] = {}
+        self._workload = workload
+        self._worker_id = workload.worker_id
+        self._keeps_records = workload.queue.keeps_records
+        self._outcomes = outcomes
+        self._ready: list[tuple[Attempt, Finish]] = []
+        self._committing: asyncio.Task[None] | None = None
+        self._others: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    def take(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Take an attempt's outcome; it is stored soon."""
+        if isinstance(outcome, Finish):
+            self._ready.append((attempt, outcome))
+            if self._committing is None:
+                self._committing = self._loop.create_task(self._commit())
+        elif isinstance(outcome, Drop):
+            self._lost(attempt)
+        else:
+            task = self._loop.create_task(self._store(attempt, outcome))
+            self._others.add(task)
+            task.add_done_callback(self._others.discard)
+
+    async def drain(self) -> None:
+        """Wait until everything taken so far is stored."""
+        while self._committing is not None or self._others:
+            waiting = set(self._others)
+            if self._committing is not None:
+                waiting.add(self._committing)
+            await asyncio.wait(waiting)
+
+    # -- ends, in groups ----------------------------------------------------------------
+
+    async def _commit(self) -> None:
+        """Store the outcomes that are ready, group by group, until none is left."""
+        try:
+            while self._ready:
+                group = self._next_group()
+                attempts = [attempt for attempt, _ in group]
+                # The records are made once: a call that is sent again must carry the same bytes.
+                send = partial(self._finish, group, self._ended(group))
+                await self._until_answered(send, attempts)
+        finally:
+            self._committing = None
+
+    def _next_group(self) -> list[tuple[Attempt, Finish]]:
+        """Take what goes out together, bounded by count and by bytes."""
+        ready, size, count = self._ready, 0, 0
+        for _, outcome in ready[:_GROUP]:
+            size += len(outcome.result) if outcome.result is not None else 0
+            if count and size > _GROUP_BYTES:
+                break
+            count += 1
+        self._ready = ready[count:]
+        return ready[:count]
+
+    def _ended(self, group: Sequence[tuple[Attempt, Finish]]) -> EndedTasks:
+        now, worker_id = time.time(), self._worker_id
+        records: list[bytes] = []
+        if self._keeps_records:
+            records = [final_record(attempt, outcome, worker_id, now) for attempt, outcome in group]
+        return EndedTasks(
+            [attempt for attempt, _ in group],
+            records,
+            [a.runnable.result_ttl_ms if a.runnable else _UNKNOWN_TTL_MS for a, _ in group],
+            [i for i, (a, _) in enumerate(group) if a.emitter is not None or a.number > 1],
+        )
+
+    async def _finish(self, group: Sequence[tuple[Attempt, Finish]], ended: EndedTasks) -> None:
+        stored = await self._outcomes.finish(ended)
+        counts, held = self.counts, self._workload.held
+        for number, (attempt, outcome) in enumerate(group):
+            if stored is not None and not stored[number]:
+                self._lost(attempt)
+                continue
+            status = outcome.status
+            counts[status] = counts.get(status, 0) + 1
+            held[attempt.lane].pop(attempt.entry_id, None)  # what is stored was no other's
+        self._workload.signal()
+
+    # -- the others, one by one ---------------------------------------------------------
+
+    async def _store(self, attempt: Attempt, outcome: Park | Bury | Release) -> None:
+        try:
+            send, kind = self._sender(attempt, outcome), type(outcome).__name__.lower()
+        except Exception as error:  # a delay that is no number, say
+            info = describe(error, attempt=attempt.number, worker_id=self._worker_id)
+            send, kind = self._bury(attempt, Bury(info)), "bury"
+
+        async def send_and_count() -> None:
+            if await send():
+                self._let_go(attempt, kind)
+            else:
+                self._lost(attempt)
+
+        await self._until_answered(send_and_count, [attempt])
+
+    def _sender(
+        self, attempt: Attempt, outcome: Park | Bury | Release
+    ) -> Callable[[], Awaitable[bool]]:
+        """The transition of an outcome, ready to be sent."""
+        if isinstance(outcome, Park):
+            return self._park(attempt, outcome)
+        if isinstance(outcome, Bury):
+            return self._bury(attempt, outcome)
+        return self._release(attempt, outcome)
+
+    def _park(self, attempt: Attempt, outcome: Park) -> Callable[[], Awaitable[bool]]:
+        entry = next_entry(attempt, outcome.error, uncounted=0)
+        delay_ms = max(0, int(outcome.delay * 1000))
+        parked, queued = b"", b""
+        if self._keeps_records:
+            parked, queued = waiting_record(attempt, outcome.error, self._worker_id)
+        return partial(self._outcomes.park, attempt, entry, delay_ms, parked, queued)
+
+    def _bury(self, attempt: Attempt, outcome: Bury) -> Callable[[], Awaitable[bool]]:
+        logger.warning(
+            "task %s is dead after %d attempts: %s: %s",
+            attempt.task_id,
+            attempt.number,
+            outcome.error.type,
+            outcome.error.message,
+        )
+        record = b""
+        if self._keeps_records:
+            record = dead_record(attempt, outcome.error, self._worker_id)
+        lane = self._workload.queue.lanes[attempt.lane]
+        return partial(
+            self._outcomes.bury, attempt, record, letter_of(attempt, outcome.error, lane)
+        )
+
+    def _release(self, attempt: Attempt, outcome: Release) -> Callable[[], Awaitable[bool]]:
+        entry = next_entry(attempt, None, uncounted=1, started=outcome.started)
+        record = b""
+        if self._keeps_records:
+            attempts = attempt.number if outcome.started else attempt.number - 1
+            record = waiting_record(attempt, None, "", attempts=attempts)[1]
+        return partial(self._outcomes.release, attempt, entry, record)
+
+    # -- until the server answers -------------------------------------------------------
+
+    async def _until_answered(
+        self, send: Callable[[], Awaitable[None]], attempts: Sequence[Attempt]
+    ) -> None:
+        """Send an idempotent transition until the server has answered it."""
+        while True:
+            try:
+                await send()
+                return
+            except ConnectionFailed as error:
+                logger.warning("%d outcomes wait for the server: %s", len(attempts), error)
+                await asyncio.sleep(0.2)
+            except NotOpen:
+                break
+            except (OutOfMemory, PersistenceFailed) as error:
+                logger.warning(
+                    "%d outcomes wait for the server to take them: %s", len(attempts), error
+                )
+                await asyncio.sleep(1.0)
+            except Exception:  # whatever it is, the neighbours and their slots must not suffer
+                logger.exception(
+                    "the server refused the outcome of %s; the tasks come back after their lease",
+                    ", ".join(attempt.task_id for attempt in attempts[:5]),
+                )
+                break
+        for attempt in attempts:
+            self._let_go(attempt, "unstored")
+
+    def _lost(self, attempt: Attempt) -> None:
+        logger.warning(
+            "task %s: attempt %d lost its lease, its outcome is dropped",
+            attempt.task_id,
+            attempt.number,
+        )
+        self._let_go(attempt, "lease_lost")
+
+    def _let_go(self, attempt: Attempt, kind: str) -> None:
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self._workload.discard(attempt)

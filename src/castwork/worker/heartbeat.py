@@ -1,0 +1,58 @@
+"""Heartbeat: keeps a worker's line in the register of live workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from castwork.model.codec import encode
+from castwork.model.errors import OutOfMemory
+from castwork.model.worker_info import FORGET_AFTER_MS, WorkerInfo
+from castwork.store.members import Members
+from castwork.worker.turns import every
+
+logger = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Tells every `interval` seconds that the worker lives, and what it does.
+
+    Args:
+        describe: makes the current info.
+    """
+
+    def __init__(
+        self,
+        members: Members,
+        worker_id: str,
+        *,
+        interval: float,
+        describe: Callable[[], WorkerInfo],
+    ) -> None:
+        self._members = members
+        self._worker_id = worker_id
+        self._interval = interval
+        self._describe = describe
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        await every(self._beat, "no sign of life was given", patience=self._interval)
+
+    async def _beat(self) -> float:
+        await self.beat()
+        return self._interval
+
+    async def begin(self) -> None:
+        """Give the first sign of life; a server without memory gets it later."""
+        try:
+            await self.beat()
+        except OutOfMemory as error:
+            logger.warning("the worker is not on the register yet: %s", error)
+
+    async def beat(self) -> None:
+        """Give one sign of life."""
+        await self._members.beat(self._worker_id, encode(self._describe()), FORGET_AFTER_MS)
+
+    async def leave(self) -> None:
+        """Take the worker off the register."""
+        await self._members.leave(self._worker_id)

@@ -1,0 +1,164 @@
+"""Outcomes: what becomes of a task after an attempt. Pure decisions, no I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+
+import msgspec
+
+from castwork.model.codec import encode_value
+from castwork.model.errors import Discard, InvalidArguments, LeaseLost, PayloadTooLarge, Retry
+from castwork.model.position import Position
+from castwork.model.record import ErrorInfo
+from castwork.model.states import TaskState
+from castwork.worker.attempt import Attempt, Ending
+
+
+class Finish(msgspec.Struct, frozen=True, gc=False):
+    """The task ends; it leaves nothing but its record."""
+
+    status: TaskState
+    result: bytes | None = None
+    error: ErrorInfo | None = None
+
+
+class Park(msgspec.Struct, frozen=True, gc=False):
+    """The task is tried again after `delay` seconds."""
+
+    delay: float
+    error: ErrorInfo
+
+
+class Bury(msgspec.Struct, frozen=True, gc=False):
+    """The task becomes a dead letter."""
+
+    error: ErrorInfo
+
+
+class Release(msgspec.Struct, frozen=True, gc=False):
+    """The task goes back to its queue at once; the attempt does not count.
+
+    `started` tells whether its code had begun, so that its number must not come again.
+    """
+
+    started: bool
+
+
+class Drop(msgspec.Struct, frozen=True, gc=False):
+    """Nothing is written: the lease has passed to another worker."""
+
+
+Outcome = Finish | Park | Bury | Release | Drop
+
+#: A function that returned None, as most that are worth counting in microseconds do.
+SUCCEEDED = Finish(TaskState.SUCCEEDED)
+
+
+def after_value(value: object, limit: int) -> Outcome:
+    """What a returned value means: success, unless it cannot be kept as a result.
+
+    Args:
+        value: what was returned; for None it is `SUCCEEDED`.
+        limit: bytes of a result.
+    """
+    try:
+        result = encode_value(value)
+        if len(result) > limit:
+            raise PayloadTooLarge("the task's result", len(result), limit)
+    except Exception as error:
+        # Too large, or without a JSON form: another attempt would give such a result again.
+        return Bury(describe(error))
+    return Finish(TaskState.SUCCEEDED, result)
+
+
+def after_error(attempt: Attempt, error: BaseException, info: ErrorInfo) -> Outcome:
+    """What an exception means that came out of an attempt.
+
+    Args:
+        info: the exception as `describe` gives it.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        return after_interruption(attempt, info.worker)
+    if isinstance(error, LeaseLost):
+        return Drop()
+    if isinstance(error, Discard):
+        return Finish(TaskState.FAILED, error=info)
+    # SystemExit and KeyboardInterrupt of a task must not end the worker.
+    if isinstance(error, InvalidArguments) or not isinstance(error, Exception):
+        return Bury(info)
+    return _after_failure(attempt, info, error.after if isinstance(error, Retry) else None)
+
+
+def after_interruption(attempt: Attempt, worker_id: str) -> Outcome:
+    """What an attempt becomes that was ended from outside."""
+    if attempt.ended_by is Ending.LOST:
+        return Drop()
+    if attempt.ended_by is Ending.CANCEL:
+        return Finish(TaskState.CANCELLED)
+    if attempt.ended_by is Ending.STOP:
+        return Release(started=attempt.started_at is not None)
+    if attempt.ended_by is Ending.TIMEOUT:
+        kind, message = "TimeoutError", "the attempt took longer than its timeout"
+    else:  # nobody asked for it: something that the code awaited was cancelled
+        kind, message = "CancelledError", "the code was cancelled from within"
+    info = ErrorInfo(kind, message, attempt=attempt.number, worker=worker_id)
+    return _after_failure(attempt, info)
+
+
+def before_start(attempt: Attempt, now_ms: int) -> Outcome | None:
+    """The outcome of an attempt that must not begin; None for one that may.
+
+    Args:
+        now_ms: the server's time, 0 if unknown.
+    """
+    if attempt.counted > attempt.allowed:
+        lost = ErrorInfo(
+            "WorkerLost",
+            f"attempt {attempt.number - 1} ended with its worker, and no attempt is left",
+            attempt=attempt.number - 1,
+        )
+        return Bury(lost)
+    meta = attempt.meta
+    if meta is None or not meta.expires_ms:
+        return None
+    # What a blocking read brings has come just now, so its own id tells the time.
+    now_ms = max(now_ms, Position.parse(attempt.entry_id).major)
+    if now_ms - attempt.entry().at <= meta.expires_ms:
+        return None
+    late = ErrorInfo("Expired", "its deadline passed before a worker could start it")
+    return Finish(TaskState.EXPIRED, error=late)
+
+
+def _after_failure(attempt: Attempt, error: ErrorInfo, after: float | None = None) -> Park | Bury:
+    """Decide between another attempt and the dead letters.
+
+    Args:
+        after: seconds to wait, None to let the backoff decide.
+    """
+    counted = attempt.counted
+    if counted >= attempt.allowed or attempt.runnable is None:
+        return Bury(error)
+    backoff = attempt.runnable.function.settings.backoff
+    return Park(backoff.wait(counted) if after is None else after, error)
+
+
+def describe(exception: BaseException, *, attempt: int = 0, worker_id: str = "") -> ErrorInfo:
+    """An exception as data, with the last frames of its traceback. Never raises."""
+    try:
+        message = str(exception)
+        frames = "".join(traceback.format_exception(exception, limit=-8))
+    except Exception as error:
+        message, frames = f"(no text: its own raised {type(error).__name__})", ""
+    return ErrorInfo(
+        type=type(exception).__name__,
+        message=_encodable(message[:2000]),
+        traceback=_encodable(frames[-4000:]),
+        attempt=attempt,
+        worker=worker_id,
+    )
+
+
+def _encodable(text: str) -> str:
+    """Text with what UTF-8 cannot hold (lone surrogates) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()

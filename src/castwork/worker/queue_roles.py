@@ -1,0 +1,46 @@
+"""QueueRoles: the roles that serve one queue inside of a worker."""
+
+from __future__ import annotations
+
+from castwork.model.settings import Limits
+from castwork.model.worker_options import WorkerSettings
+from castwork.tasks.catalog import Catalog
+from castwork.worker.announcer import Announcer
+from castwork.worker.callers.choose import Callers
+from castwork.worker.control import Control
+from castwork.worker.fetcher import Fetcher
+from castwork.worker.finisher import Finisher
+from castwork.worker.reader import Reader
+from castwork.worker.recovery import Recovery
+from castwork.worker.runner import Runner
+from castwork.worker.scheduler import Scheduler
+from castwork.worker.workload import Workload
+
+
+class QueueRoles:
+    """Builds the roles of one queue, each with those that it hands on to."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        catalog: Catalog,
+        callers: Callers,
+        reader: Reader,
+        settings: WorkerSettings,
+        limits: Limits,
+    ) -> None:
+        store, worker_id = workload.store, workload.worker_id
+        claims, outcomes = store.claims(worker_id), store.outcomes(worker_id)
+        self.workload = workload
+        self.claims = claims
+        self.finisher = Finisher(workload, outcomes)
+        self.announcer = Announcer(workload, outcomes, after=settings.announce_after)
+        self.runner = Runner(
+            workload, catalog, callers, limits.result, self.announcer, self.finisher
+        )
+        self.fetcher = Fetcher(workload, claims, self.runner, reader)
+        self.recovery = Recovery(workload, claims, self.runner, lease=settings.lease)
+        self.scheduler = Scheduler(
+            store.parked, store.queue.name, interval=settings.scheduler_interval
+        )
+        self.control = Control(workload)

@@ -1,0 +1,91 @@
+"""What an attempt's outcome writes: records, the entry that waits again, the dead letter."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from castwork.model.entry import Entry, Meta
+from castwork.model.queue import Lane
+from castwork.model.record import ErrorInfo, Record, encode_record
+from castwork.model.states import TaskState
+from castwork.store.letters import Letter
+from castwork.worker.attempt import Attempt
+from castwork.worker.outcome import Finish
+
+#: Failures kept with a task.
+_ERRORS_KEPT = 5
+
+
+def final_record(attempt: Attempt, outcome: Finish, worker_id: str, now: float) -> bytes:
+    """The record of a task that has ended."""
+    result, runnable = outcome.result, attempt.runnable
+    return encode_record(
+        Record(
+            outcome.status,
+            attempt.task if runnable is None else runnable.name,
+            attempt.number,
+            worker_id,
+            attempt.started_at,
+            now,
+            msgspec.UNSET if result is None else msgspec.Raw(result),
+            outcome.error,
+        )
+    )
+
+
+def dead_record(attempt: Attempt, error: ErrorInfo, worker_id: str) -> bytes:
+    """The record of a task that becomes a dead letter."""
+    return encode_record(
+        Record(
+            TaskState.DEAD,
+            attempt.task,
+            attempt.number,
+            worker_id,
+            attempt.started_at,
+            time.time(),
+            error=error,
+        )
+    )
+
+
+def waiting_record(
+    attempt: Attempt, error: ErrorInfo | None, worker_id: str, *, attempts: int | None = None
+) -> tuple[bytes, bytes]:
+    """The records of a task that waits again: while it is parked, and once it is queued."""
+    count = attempt.number if attempts is None else attempts
+    task = attempt.task
+    return (
+        encode_record(Record(TaskState.SCHEDULED, task, count, worker_id, error=error)),
+        encode_record(Record(TaskState.QUEUED, task, count, worker_id, error=error)),
+    )
+
+
+def letter_of(attempt: Attempt, error: ErrorInfo, lane: Lane) -> Letter:
+    """The dead letter that a task becomes."""
+    errors = [*attempt.errors, error][-_ERRORS_KEPT:]
+    return Letter(
+        "", attempt.task_id, attempt.task, attempt.number, lane.name, errors, attempt.fields
+    )
+
+
+def next_entry(
+    attempt: Attempt, error: ErrorInfo | None, *, uncounted: int, started: bool = True
+) -> Entry:
+    """The entry under which the task waits again; it remembers its attempts."""
+    entry = attempt.entry()
+    old = attempt.meta or Meta()
+    if not started:
+        # This delivery never happened for the task.
+        meta = msgspec.structs.replace(old, attempts=attempt.number - 1)
+    else:
+        errors = [*attempt.errors, *([error] if error is not None else [])]
+        meta = msgspec.structs.replace(
+            old,
+            attempts=attempt.number,
+            uncounted=old.uncounted + uncounted,
+            errors=errors[-_ERRORS_KEPT:],
+        )
+    entry.meta = None if meta == Meta() else meta
+    return entry

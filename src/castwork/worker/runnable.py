@@ -1,0 +1,36 @@
+"""Runnable: a task function, and the way in which it is called, chosen once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from castwork.tasks.function import TaskFunction
+
+#: Calls the function of an attempt with decoded arguments; what it returns is awaited.
+Caller = Callable[[Any, msgspec.Struct], Awaitable[Any]]
+
+
+class Runnable:
+    """A task function as a worker runs it.
+
+    Attributes:
+        function: the task function.
+        name: its name.
+        decode: decodes arguments.
+        call: calls it for an attempt.
+        timeout: seconds that an attempt may take, None for no bound.
+        result_ttl_ms: milliseconds that a result is kept.
+    """
+
+    __slots__ = ("call", "decode", "function", "name", "result_ttl_ms", "timeout")
+
+    def __init__(self, function: TaskFunction[Any, Any], call: Caller) -> None:
+        self.function = function
+        self.name = function.name
+        self.decode = function.decode_arguments
+        self.call = call
+        self.timeout = function.settings.timeout
+        self.result_ttl_ms = function.result_ttl_ms

@@ -1,0 +1,40 @@
+"""Timeouts: ends attempts that take too long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from castwork.worker.attempt import Ending
+from castwork.worker.workload import Workload
+
+#: Seconds between looks, and so how late a timeout may come.
+_INTERVAL = 0.2
+
+
+class Timeouts:
+    """Looks at the running attempts a few times a second.
+
+    One look over at most `concurrency` attempts costs less than a timer per task.
+    """
+
+    def __init__(self, workloads: Sequence[Workload]) -> None:
+        self._workloads = workloads
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            self.check(asyncio.get_running_loop().time())
+
+    def check(self, now: float) -> int:
+        """End what is overdue at loop time `now`, and return how many that were."""
+        overdue = [
+            attempt
+            for workload in self._workloads
+            for attempt in workload.attempts
+            if attempt.deadline and attempt.deadline <= now and not attempt.ended_by
+        ]
+        for attempt in overdue:
+            attempt.end(Ending.TIMEOUT)
+        return len(overdue)

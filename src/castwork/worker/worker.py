@@ -1,0 +1,316 @@
+"""Worker: starts the roles, and stops them in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from castwork.channels.handlers import call_handler
+from castwork.model.errors import DefinitionError, ServerError
+from castwork.model.settings import AppSettings
+from castwork.model.worker_info import LISTED, RunningTask, WorkerInfo
+from castwork.model.worker_options import WorkerSettings
+from castwork.redis.connections import Connections
+from castwork.store.members import Members
+from castwork.store.place import RegisterPlace
+from castwork.store.queue_store import QueueStore
+from castwork.store.reads import BlockingReads
+from castwork.tasks.catalog import Catalog
+from castwork.tasks.chain import Chain
+from castwork.worker.attempt import Attempt, Ending
+from castwork.worker.callers.choose import Callers
+from castwork.worker.heartbeat import Heartbeat
+from castwork.worker.lease import LeaseKeeper
+from castwork.worker.queue_roles import QueueRoles
+from castwork.worker.reader import Reader
+from castwork.worker.timeouts import Timeouts
+from castwork.worker.watchdog import Watchdog
+from castwork.worker.workload import Workload
+
+logger = logging.getLogger(__name__)
+
+#: What a worker calls before it claims tasks: to load a model, to warm a cache.
+StartHook = Callable[[], Awaitable[None] | None]
+
+
+class Worker:
+    """Runs tasks of some queues until it is stopped.
+
+    It has a fresh unique id at every start; a crashed worker is never resumed, its tasks come
+    back when their lease runs out.
+
+    Use `run` as the main job of a process, or `async with worker` beside other work.
+
+    Args:
+        catalog: the task functions.
+        stores: the queues to serve.
+        settings: how the worker behaves.
+        app_settings: namespace and bounds.
+        around: what is called around each task.
+        on_start: called one after the other before tasks are claimed.
+        on_stuck: called, on a thread, when the event loop has been blocked past a task's
+            timeout and a lease: the process should be replaced.
+
+    Attributes:
+        id: unique for this start; empty before.
+        started: set when tasks are being claimed.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        catalog: Catalog,
+        stores: Sequence[QueueStore],
+        settings: WorkerSettings,
+        app_settings: AppSettings,
+        *,
+        around: Chain,
+        on_start: Sequence[StartHook] = (),
+        on_stuck: Callable[[str], None] | None = None,
+    ) -> None:
+        if not stores:
+            raise DefinitionError("the worker has nothing to do: no task function is registered")
+        self.id = ""
+        self.started = asyncio.Event()
+        self._connections = connections
+        self._catalog = catalog
+        self._stores = list(stores)
+        self._settings = settings
+        self._app_settings = app_settings
+        self._around = around
+        self._on_start = on_start
+        self._on_stuck = on_stuck
+        self._stopping = asyncio.Event()
+        self._background: asyncio.Task[None] | None = None
+        self._queues: list[QueueRoles] = []
+        self._readers: list[Reader] = []
+        self._stored_by: float | None = None
+
+    async def run(self) -> None:
+        """Run until `stop` is called, then stop in order.
+
+        Raises:
+            ServerUnavailable, AuthenticationFailed, ServerUnsupported: at the start only.
+        """
+        await self._connections.open()
+        for hook in self._on_start:
+            await call_handler(hook)
+        self._started_at = time.time()
+        self.id = self._connections.new_worker_id()
+        threads = self._make_threads()
+        try:
+            await self._make_roles(threads)
+            await self._serve()
+        finally:
+            for reader in self._readers:
+                await reader.close()
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def stop(self) -> None:
+        """Begin to stop: no new tasks, the running ones get the grace period."""
+        self._stopping.set()
+
+    async def __aenter__(self) -> Self:
+        self._background = asyncio.create_task(self.run())
+        self._background.add_done_callback(self._log_crash)
+        started = asyncio.create_task(self.started.wait())
+        await asyncio.wait({self._background, started}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        if self._background.done():
+            await self._background
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        frames: TracebackType | None,
+    ) -> None:
+        self.stop()
+        if self._background is not None:
+            await self._background
+
+    def _log_crash(self, background: asyncio.Task[None]) -> None:
+        """Say at once that the worker has ended by an error, not only when its block ends."""
+        if not background.cancelled() and background.exception() is not None:
+            logger.error("worker %s has crashed", self.id, exc_info=background.exception())
+
+    # -- making -------------------------------------------------------------------------
+
+    def _capacity(self, store: QueueStore) -> int:
+        return store.queue.settings.concurrency or self._settings.concurrency
+
+    def _make_threads(self) -> ThreadPoolExecutor:
+        """As many threads as tasks may run: each starts when needed, and no task waits for one."""
+        most = sum(map(self._capacity, self._stores))
+        return ThreadPoolExecutor(max_workers=most, thread_name_prefix="castwork-task")
+
+    async def _make_roles(self, threads: ThreadPoolExecutor) -> None:
+        limits = self._app_settings.limits
+        callers = Callers(threads, limits, self._around)
+        shared: Reader | None = None
+        for store in self._stores:
+            workload = Workload(store, self.id, self._capacity(store))
+            joins = store.queue.stream is None and self._connections.joins_slots
+            reader = shared if joins and shared is not None else await self._make_reader(store)
+            if joins:
+                shared = reader
+            self._queues.append(
+                QueueRoles(workload, self._catalog, callers, reader, self._settings, limits)
+            )
+
+    async def _make_reader(self, store: QueueStore) -> Reader:
+        """A reader with a connection of its own.
+
+        All queues of castwork's own share one where one read may name several slots; an adopted
+        stream has a group, and so a read, of its own.
+        """
+        patience = self._settings.block + 2.0
+        name = f"read-{store.queue.name}"
+        link = await self._connections.dedicated(store.place.slot, name, patience=patience)
+        reader = Reader(BlockingReads(link, self.id), block=self._settings.block)
+        self._readers.append(reader)
+        return reader
+
+    # -- running ------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        workloads = [queue.workload for queue in self._queues]
+        lease_time = self._settings.lease
+        watchdog = Watchdog(workloads, lease=lease_time, on_stuck=self._on_stuck)
+        lease = LeaseKeeper(self._connections, workloads, watchdog, lease=lease_time)
+        place = RegisterPlace(self._connections, self._app_settings.namespace)
+        heartbeat = Heartbeat(
+            Members.of_workers(place),
+            self.id,
+            interval=self._settings.heartbeat,
+            describe=self.describe,
+        )
+        lease.start()
+        try:
+            async with asyncio.TaskGroup() as roles:
+                for queue in self._queues:
+                    await queue.control.start()
+                    await queue.claims.create_groups()
+                await heartbeat.begin()
+                side = self._start_roles(roles, heartbeat, Timeouts(workloads))
+                self.started.set()
+                names = [store.queue.name for store in self._stores]
+                logger.info("worker %s serves %s", self.id, names)
+                await self._stopping.wait()
+                await self._wind_down()
+                for role in side:
+                    role.cancel()
+        finally:
+            await self._hand_back()
+            await self._leave(lease, heartbeat)
+
+    def _start_roles(
+        self, roles: asyncio.TaskGroup, heartbeat: Heartbeat, timeouts: Timeouts
+    ) -> list[asyncio.Task[None]]:
+        """Start all roles; return those that are cancelled when the tasks are done."""
+        side = [roles.create_task(heartbeat.run()), roles.create_task(timeouts.run())]
+        for reader in self._readers:
+            roles.create_task(reader.run())
+        for queue in self._queues:
+            roles.create_task(queue.fetcher.run())
+            side.append(roles.create_task(queue.recovery.run()))
+            side.append(roles.create_task(queue.scheduler.run()))
+        return side
+
+    def describe(self) -> WorkerInfo:
+        """What the worker is and does now."""
+        running = [
+            RunningTask(a.task_id, a.task, a.number, a.started_at)
+            for queue in self._queues
+            for a in queue.workload.attempts
+            if a.launched_at and not a.finished
+        ]
+        processed: dict[str, int] = {}
+        for queue in self._queues:
+            for kind, count in queue.finisher.counts.items():
+                processed[kind] = processed.get(kind, 0) + count
+        return WorkerInfo(
+            self.id,
+            socket.gethostname(),
+            os.getpid(),
+            self._started_at,
+            [store.queue.name for store in self._stores],
+            sum(queue.workload.capacity for queue in self._queues),
+            sum(queue.workload.running for queue in self._queues),
+            running[:LISTED],
+            processed,
+        )
+
+    # -- stopping -----------------------------------------------------------------------
+
+    async def _wind_down(self) -> None:
+        """Stop in this order, so that every task ends up stored or handed back.
+
+        1. Fetchers stop: nothing new is claimed.
+        2. What has not started goes back to its queue, uncounted.
+        3. Running tasks get the grace period; leases are still renewed.
+        4. What still runs is cancelled and handed back.
+        5. Finishers store what is ready.
+        """
+        for queue in self._queues:
+            queue.fetcher.stop()
+            queue.runner.stop()
+        for reader in self._readers:
+            await reader.stop()
+        tasks = self._running()
+        if tasks:
+            logger.info("%d tasks get %.0f s to finish", len(tasks), self._settings.grace)
+            await asyncio.wait(tasks, timeout=self._settings.grace)
+        await self._hand_back()
+
+    async def _hand_back(self) -> None:
+        """End what still runs, hand it back, and store what is ready; also after a crash.
+
+        When the server is away for longer than the grace period, what could not be stored is
+        left to the leases: those tasks run again elsewhere.
+        """
+        for queue in self._queues:
+            queue.announcer.stop()
+            queue.runner.stop()
+            for attempt in queue.workload.attempts:
+                if not attempt.finished:
+                    attempt.end(Ending.STOP)
+        tasks = self._running()
+        if tasks:
+            await asyncio.wait(tasks, timeout=5.0)
+        loop = asyncio.get_running_loop()
+        if self._stored_by is None:
+            self._stored_by = loop.time() + max(5.0, self._settings.grace)
+        try:
+            async with asyncio.timeout_at(max(self._stored_by, loop.time() + 0.1)):
+                for queue in self._queues:
+                    await queue.finisher.drain()
+        except TimeoutError:
+            unstored = sum(len(queue.workload) for queue in self._queues)
+            logger.error("%d outcomes could not be stored; those tasks run again", unstored)
+
+    async def _leave(self, lease: LeaseKeeper, heartbeat: Heartbeat) -> None:
+        """End what outlives the tasks: leases last, then the signs that we were here."""
+        await lease.stop()
+        try:
+            async with asyncio.timeout(3.0):
+                for queue in self._queues:
+                    queue.control.stop()
+                    await queue.claims.retire(self.id)
+                await heartbeat.leave()
+        except (ServerError, TimeoutError) as error:
+            logger.warning("the worker's traces stay for others to remove: %s", error)
+        logger.info("worker %s has stopped", self.id)
+
+    def _running(self) -> list[asyncio.Task[None]]:
+        """The asyncio tasks of the attempts whose code runs."""
+        attempts: list[Attempt] = [a for q in self._queues for a in q.workload.attempts]
+        return [a.runner for a in attempts if a.runner is not None and not a.finished]

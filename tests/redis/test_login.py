@@ -1,0 +1,282 @@
+"""Logins that are renewed, and connections that follow without a break."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+import redis
+from tests.eventually import eventually
+from tests.redis.links import QUICK, link_to, lost
+from tests.redis.test_pushes import Heard, pushes_to
+
+from castwork.embedded import EmbeddedServer
+from castwork.model.errors import AuthenticationFailed
+from castwork.redis.address import parse_url
+from castwork.redis.link import Link
+from castwork.redis.login import Credentials, Login
+from castwork.redis.thread_link import ThreadLink
+from castwork.redis.topology import Single
+
+
+class Rotating:
+    """A source like those of clouds: each login is a new one, and old ones are thrown out."""
+
+    def __init__(self, plain: redis.Redis, *, life: float, keep: int = 2) -> None:
+        self.names: list[str] = []
+        self._plain = plain
+        self.life = life
+        self._keep = keep
+        self.fails = False
+
+    async def __call__(self) -> Credentials:
+        if self.fails:
+            raise RuntimeError("the source is away")
+        name, password = f"u{secrets.token_hex(4)}", secrets.token_hex(8)
+        rights = ("on", f">{password}", "~*", "&*", "+@all")
+        self._plain.execute_command("ACL", "SETUSER", name, *rights)
+        self.names.append(name)
+        if len(self.names) > self._keep:
+            # This also drops every connection that is still logged in as that user.
+            self._plain.execute_command("ACL", "DELUSER", self.names[-self._keep - 1])
+        return Credentials(name, password, time.time() + self.life)
+
+
+@pytest.fixture
+def root() -> Iterator[tuple[str, redis.Redis]]:
+    """A server of its own, and its administrator."""
+    with EmbeddedServer() as server, redis.Redis.from_url(server.url) as client:
+        yield server.url, client
+
+
+def fixed_life(*lives: float) -> Login:
+    """A login whose source gives one password after the other, each for so many seconds."""
+    given = iter(lives)
+    number = 0
+
+    async def source() -> Credentials:
+        nonlocal number
+        number += 1
+        return Credentials("u", f"p{number}", time.time() + next(given))
+
+    return Login(source=source, retry_after=0.05, patience=0.2)
+
+
+async def renewed(login: Login) -> None:
+    event = asyncio.Event()
+    login.on_renewed.append(event.set)
+    await asyncio.wait_for(event.wait(), 5)
+    login.on_renewed.remove(event.set)
+
+
+async def test_a_fixed_login_stays_as_it_is() -> None:
+    login = Login(Credentials("u", "p"))
+
+    assert await login.ready() == login.current == (0, Credentials("u", "p"))
+    assert await Login().ready() == (0, None)
+
+
+async def test_a_source_is_asked_once_by_all_who_connect_together() -> None:
+    login = fixed_life(60.0)
+
+    ready = await asyncio.gather(*(login.ready() for _ in range(5)))
+
+    assert {generation for generation, _ in ready} == {1}
+    login.close()
+
+
+async def test_a_login_is_renewed_well_before_its_end() -> None:
+    login = fixed_life(1.0, 60.0)
+    begin = time.monotonic()
+    await login.ready()
+
+    await renewed(login)
+
+    assert 0.55 <= time.monotonic() - begin < 1.0
+    generation, credentials = login.current
+    assert (generation, credentials and credentials.password) == (2, "p2")
+    login.close()
+
+
+async def test_a_renewal_that_fails_is_tried_again() -> None:
+    calls = 0
+
+    async def source() -> Credentials:
+        nonlocal calls
+        calls += 1
+        if calls in (2, 3):
+            raise RuntimeError("the source is away")
+        return Credentials("u", f"p{calls}", time.time() + 0.2)
+
+    login = Login(source=source, retry_after=0.02)
+    await login.ready()
+
+    await renewed(login)
+
+    assert calls == 4
+    assert login.generation == 2
+    login.close()
+
+
+async def test_an_expired_login_is_none() -> None:
+    login = fixed_life(-1.0)
+
+    with pytest.raises(AuthenticationFailed, match="expired"):
+        await login.ready()
+    login.close()
+
+
+async def test_a_source_that_hangs_is_not_waited_for_without_end() -> None:
+    async def source() -> Credentials:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    login = Login(source=source, patience=0.05)
+
+    with pytest.raises(AuthenticationFailed, match="within"):
+        await login.ready()
+    login.close()
+
+
+def test_credentials_do_not_show_the_password() -> None:
+    assert "secret" not in f"{Credentials('u', 'secret')} {Credentials('u', 'secret')!r}"
+
+
+class Load:
+    """Keeps every kind of connection of a process busy, and notes losses and errors."""
+
+    def __init__(self, url: str, login: Login, name: str) -> None:
+        self._login = login
+        self._name = name
+        self._target = parse_url(url)
+        self._topology = Single(self._target, QUICK, login)
+        self._pushes = pushes_to(url, login)
+        self._heard = Heard()
+        self._end = threading.Event()
+        self.lost: list[asyncio.Event] = []
+
+    async def run(self, end: Callable[[], Awaitable[None]]) -> None:
+        """Open all, and work until `end` returns."""
+        await self._topology.open()
+        await self._pushes.open()
+        reader = await self._topology.dedicated(0, "test-read", patience=0.2)
+        await self._pushes.add(self._name, self._heard)
+        commands = self._topology.link_for(0)
+        self.lost = [lost(commands), lost(reader), lost(self._pushes._link)]
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            for work in (self._ask(commands), self._read(reader), self._hear(commands)):
+                group.create_task(work)
+            group.create_task(asyncio.to_thread(self._renew))
+            await end()
+            self._end.set()
+        for opened in (reader, self._pushes, self._topology):
+            await opened.close()
+
+    async def _ask(self, link: Link) -> None:
+        done = 0
+        while not self._end.is_set():
+            done += 1
+            assert await link.call("INCR", f"{self._name}:n", idempotent=False) == done
+
+    async def _read(self, link: Link) -> None:
+        while not self._end.is_set():
+            assert await link.call("BLPOP", f"{self._name}:none", 0.2) is None
+
+    async def _hear(self, link: Link) -> None:
+        while not self._end.is_set():
+            assert await link.call("PUBLISH", self._name, "x", idempotent=False) == 1
+            assert await self._heard.next() == b"x"
+
+    def _renew(self) -> None:
+        topology = self._topology
+        link = ThreadLink(
+            lambda: topology.endpoint_of(0),
+            self._login,
+            target=self._target,
+            name="test-thread",
+            timeout=5,
+        )
+        connection = link.call("CLIENT", "ID")
+        while not self._end.wait(0.05):
+            assert link.call("CLIENT", "ID") == connection
+        link.close()
+
+
+async def test_every_connection_follows_a_login_that_rotates_under_load(
+    root: tuple[str, redis.Redis], namespace: str
+) -> None:
+    url, plain = root
+    source = Rotating(plain, life=1.0)
+    login = Login(source=source)
+    load = Load(url, login, namespace)
+
+    async def rotated() -> None:
+        while login.generation < 6:
+            await renewed(login)
+
+    await load.run(rotated)
+
+    assert not any(event.is_set() for event in load.lost)
+    assert len(source.names) >= 6
+    login.close()
+
+
+async def test_a_refused_renewal_leaves_the_connection_as_it_is(
+    root: tuple[str, redis.Redis],
+) -> None:
+    url, plain = root
+    plain.execute_command("ACL", "SETUSER", "u", "on", ">p1", "~*", "+@all")
+    login = fixed_life(60.0, 60.0)
+    link = link_to(url, login=login)
+    await link.open()
+    gone = lost(link)
+
+    await login.renew()  # the server does not know that password
+    await link.call("PING")
+    await link.call("PING")
+
+    assert not gone.is_set()
+    assert await link.call("ACL", "WHOAMI") == b"u"
+    plain.execute_command("ACL", "SETUSER", "u", ">p2")
+    await eventually(lambda: link._relogin._generation == 2)  # tried again, and accepted
+    await link.close()
+    login.close()
+
+
+async def test_a_login_that_ended_while_away_is_asked_for_anew(
+    root: tuple[str, redis.Redis],
+) -> None:
+    url, plain = root
+    source = Rotating(plain, life=0.5, keep=1)
+    login = Login(source=source, retry_after=60)
+    link = link_to(url, login=login)
+    await link.open()
+    gone = lost(link)
+    source.fails = True
+    plain.execute_command("ACL", "DELUSER", source.names[0])
+    await asyncio.wait_for(gone.wait(), 5)
+    waiting = asyncio.ensure_future(link.call("ACL", "WHOAMI"))
+    source.fails, source.life = False, 60.0
+
+    assert await asyncio.wait_for(waiting, 10) == source.names[-1].encode()
+    await link.close()
+    login.close()
+
+
+async def test_a_new_connection_uses_the_newest_login(root: tuple[str, redis.Redis]) -> None:
+    url, plain = root
+    source = Rotating(plain, life=60)
+    login = Login(source=source)
+    await login.ready()
+    await login.renew()
+    link = link_to(url, login=login)
+
+    await link.open()
+
+    assert await link.call("ACL", "WHOAMI") == source.names[1].encode()
+    await link.close()
+    login.close()

@@ -1,0 +1,69 @@
+"""Letters: dead letters are found, queued again once, or purged."""
+
+from __future__ import annotations
+
+import redis
+from tests.store.box import QUEUED, Box
+
+from castwork.model.states import Priority, TaskState
+from castwork.store.letters import Letter
+
+
+async def bury(box: Box, *, lane: str = "normal") -> Letter:
+    (token,) = await box.held()
+    letter = Letter("", token.task, "f", 3, lane, [], [b"call", b"f - {}", b"\xff", b"\x00"])
+    assert await box.alice.outcomes.bury(token.delivery, token.record(TaskState.DEAD), letter)
+    found = await box.letters.find(token.task)
+    assert found is not None
+    return found
+
+
+async def test_the_newest_come_first_and_each_is_found_by_either_id(box: Box) -> None:
+    made = [await bury(box) for _ in range(3)]
+
+    assert await box.letters.count() == 3
+    assert await box.letters.newest(2) == [made[2], made[1]]
+    for letter in made:
+        assert await box.letters.find(letter.id) == letter
+        assert await box.letters.find(letter.task_id) == letter
+    for unknown in ("1-1", "1", "q:nobody", "", "-"):
+        assert await box.letters.find(unknown) is None
+
+
+async def test_a_letter_is_queued_again_once_under_its_own_id(box: Box, plain: redis.Redis) -> None:
+    letter = await bury(box)
+    entry = box.alice.token(1, b"1-1", [b"call", b"f - {}", b"id", letter.task_id.encode()])
+
+    assert await box.letters.replay(letter, entry.next_entry(), Priority.LOW, QUEUED)
+    assert not await box.letters.replay(letter, entry.next_entry(), Priority.LOW, QUEUED)
+
+    (token,) = await box.alice.take()
+    assert (token.task, token.lane) == (letter.task_id, 2)
+    assert plain.get(box.keys.record(letter.task_id)) == QUEUED
+    assert plain.ttl(box.keys.record(letter.task_id)) == -1
+    assert plain.exists(box.keys.dead, box.keys.letters) <= 1
+    assert await box.letters.count() == 0
+    assert await box.succeed(box.alice, token) == [True]
+    assert plain.exists(box.keys.moved) == 0
+
+
+async def test_a_replay_without_a_record_leaves_none(box: Box, plain: redis.Redis) -> None:
+    letter = await bury(box)
+    entry = box.alice.token(1, b"1-1", [b"call", b"f - {}"]).next_entry()
+    entry.id = letter.task_id
+
+    assert await box.letters.replay(letter, entry, Priority.NORMAL, b"")
+    assert plain.get(box.keys.record(letter.task_id)) is None
+
+
+async def test_a_purged_letter_is_gone_with_all_that_was_its_own(
+    box: Box, plain: redis.Redis
+) -> None:
+    letter = await bury(box)
+    plain.xadd(box.keys.output(letter.task_id), {"chunk": "1"})
+
+    assert await box.letters.purge(letter)
+    assert await box.letters.purge(letter), "sent again after a lost reply, it answers the same"
+    assert await box.letters.find(letter.task_id) is None
+    assert plain.exists(box.keys.record(letter.task_id), box.keys.output(letter.task_id)) == 0
+    assert plain.hlen(box.keys.letters) == 0

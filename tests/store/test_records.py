@@ -1,0 +1,183 @@
+"""Records: what is known of a task by its id, and the request to cancel it."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from tests.store.box import QUEUED, Box
+
+from castwork.model.errors import UndecodableEntry
+from castwork.model.ids import parse_made_id
+from castwork.model.record import Record
+from castwork.model.states import Priority, TaskState
+
+KNOWN = Record(TaskState.QUEUED, "f")
+
+
+def guessed(task_id: str) -> str:
+    """The right place with the wrong random digits."""
+    return task_id[:-8] + "".join("0" if digit != "0" else "1" for digit in task_id[-8:])
+
+
+async def test_a_waiting_task_is_known_by_its_entry_alone(box: Box, plain: redis.Redis) -> None:
+    ids = [(await box.put(1, lane))[0] for lane in Priority]
+
+    for task_id in ids:
+        record = await box.records.read(task_id)
+        assert record is not None
+        assert (record.status, record.task, record.attempts) == (TaskState.QUEUED, "f", 0)
+        assert await box.records.final(task_id) is None
+    assert plain.keys(f"{box.keys.prefix}:task:*") == []
+
+
+async def test_a_task_that_has_ended_is_known_by_its_record(box: Box) -> None:
+    (token,) = await box.held()
+    await box.succeed(box.alice, token)
+
+    for record in (await box.records.read(token.task), await box.records.final(token.task)):
+        assert record is not None
+        assert record.status is TaskState.SUCCEEDED
+
+
+async def test_a_task_that_is_elsewhere_is_found_all_the_same(box: Box) -> None:
+    (token,) = await box.held()
+    await box.alice.outcomes.release(token.delivery, token.next_entry(), QUEUED)
+    await box.put_named(box.named("q:own"))
+    await box.put_named(box.named("q:later", delay_ms=60_000))
+
+    for task_id, status in (
+        ("q:own", TaskState.QUEUED),
+        ("q:later", TaskState.SCHEDULED),
+    ):
+        record = await box.records.read(task_id)
+        assert record is not None
+        assert (record.status, record.task) == (status, "f")
+    moved = await box.records.read(token.task)
+    assert moved is not None, "its place is not the one that its id names any more"
+    assert moved.status is TaskState.QUEUED
+
+
+async def test_a_guessed_id_names_no_task(box: Box) -> None:
+    (task_id,) = await box.put()
+    other = guessed(task_id)
+    assert parse_made_id(other) is not None
+
+    assert await box.records.read(other) is None
+    for unknown in ("q:nobody", "q-", "", "q-" + "0" * 32, task_id[:-1], task_id + "0"):
+        assert await box.records.read(unknown) is None
+
+
+async def test_cancelling_by_a_guessed_id_changes_nothing(box: Box, plain: redis.Redis) -> None:
+    waiting, held = await box.put(2)
+    (token,) = await box.alice.take(1)
+    assert token.task == waiting
+
+    for task_id in (waiting, held):
+        assert await box.records.cancel(guessed(task_id), KNOWN) is None
+        assert plain.get(box.keys.record(guessed(task_id))) is None
+    assert plain.xlen(box.keys.lanes[1]) == 2
+    assert await box.succeed(box.alice, token) == [True]
+
+
+async def test_digits_in_the_arguments_are_not_the_digits_of_the_id(
+    box: Box, plain: redis.Redis
+) -> None:
+    """Who can write the arguments of a task does not name it by another id."""
+    (task_id,) = await box.put()
+    ((entry, fields),) = plain.xrange(box.keys.lanes[1])
+    other = guessed(task_id)
+    plain.xdel(box.keys.lanes[1], entry)
+    forged = fields[b"call"] + b" " + other[-14:].encode() + b" "
+    plain.xadd(box.keys.lanes[1], {"call": forged})
+    again = plain.xrange(box.keys.lanes[1])[0][0]
+    place = box.alice.token(1, again, [b"call", forged]).task
+
+    name = place[:-14] + other[-14:]
+    assert await box.records.read(name) is None
+    assert await box.records.cancel(name, KNOWN) is None
+    assert plain.xlen(box.keys.lanes[1]) == 1
+
+
+async def test_a_waiting_task_is_cancelled_at_once(box: Box, plain: redis.Redis) -> None:
+    (placed,) = await box.put()
+    await box.put_named(box.named("q:own"))
+    await box.put_named(box.named("q:later", delay_ms=60_000))
+    plain.xadd(box.keys.output(placed), {"chunk": "1"})
+
+    for task_id in (placed, "q:own", "q:later"):
+        told = plain.pubsub(ignore_subscribe_messages=True)
+        told.psubscribe(f"{box.keys.prefix}:told*")
+        told.get_message(timeout=5)
+        assert await box.records.cancel(task_id, KNOWN) is TaskState.CANCELLED
+        assert await box.records.cancel(task_id, KNOWN) is TaskState.CANCELLED
+        record = plain.get(box.keys.record(task_id))
+        message = told.get_message(timeout=5)
+        assert message["data"] == box.keys.record(task_id).encode() + b"\n" + record
+        assert plain.pttl(box.keys.record(task_id)) > 3_000_000
+        told.close()
+    keys = box.keys
+    assert plain.exists(*keys.lanes, keys.moved, keys.due, keys.parked) == 3, "empty lanes stay"
+    assert [plain.xlen(lane) for lane in keys.lanes] == [0, 0, 0]
+    assert 0 < plain.pttl(keys.output(placed)) <= 3_600_000
+
+
+async def test_the_worker_of_a_running_task_is_told(box: Box, plain: redis.Redis) -> None:
+    (token,) = await box.held()
+    control = plain.pubsub(ignore_subscribe_messages=True)
+    control.subscribe(box.keys.control)
+    control.get_message(timeout=5)
+
+    assert await box.records.cancel(token.task, KNOWN) is TaskState.RUNNING
+    assert control.get_message(timeout=5)["data"] == token.task.encode()
+    assert plain.xlen(box.keys.lanes[1]) == 1
+    control.close()
+
+
+async def test_what_has_ended_keeps_its_outcome(box: Box) -> None:
+    (token,) = await box.held()
+    await box.succeed(box.alice, token)
+
+    assert await box.records.cancel(token.task, KNOWN) is TaskState.SUCCEEDED
+    assert await box.records.cancel("q:nobody", KNOWN) is None
+
+
+async def test_a_task_of_others_is_known_once_it_runs(adopted: Box, plain: redis.Redis) -> None:
+    plain.xadd(adopted.keys.lanes[3], {"prompt": "hi"})
+    (token,) = await adopted.alice.take()
+
+    assert await adopted.records.read(token.task) is None
+    assert await adopted.records.cancel(token.task, KNOWN) is None
+    await adopted.alice.outcomes.announce([(token.delivery, token.record(TaskState.RUNNING))])
+    record = await adopted.records.read(token.task)
+    assert record is not None
+    assert record.status is TaskState.RUNNING
+    assert await adopted.records.cancel(token.task, KNOWN) is TaskState.RUNNING
+
+
+async def test_a_key_that_holds_something_else_is_told(box: Box, plain: redis.Redis) -> None:
+    plain.set(box.keys.record("q:odd"), b"\xff")
+
+    with pytest.raises(UndecodableEntry):
+        await box.records.read("q:odd")
+
+
+async def test_a_task_that_ends_between_two_looks_is_not_missed(
+    box: Box, plain: redis.Redis
+) -> None:
+    """The place in `moved` is read, then the entry is gone: the record tells."""
+    await box.put_named(box.named("q:own"))
+    place = plain.hget(box.keys.moved, "q:own")
+    (token,) = await box.alice.take()
+    await box.succeed(box.alice, token)
+    plain.hset(box.keys.moved, "q:own", place)
+    record = plain.get(box.keys.record("q:own"))
+    plain.delete(box.keys.record("q:own"))
+
+    found = await box.records.read("q:own")
+    assert found is not None
+    assert found.status is TaskState.QUEUED
+    plain.set(box.keys.record("q:own"), record)
+    found = await box.records.read("q:own")
+    assert found is not None
+    assert found.status is TaskState.SUCCEEDED
+    assert record != QUEUED

@@ -1,0 +1,166 @@
+"""What an app can run, by name, and the way from an id to a task."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from castwork import App
+from castwork.model.errors import DefinitionError, TaskNotFound, UnknownTask
+from castwork.model.ids import lane_suffix
+from castwork.model.states import Priority
+from castwork.tasks.function import CoroutineFunction, PlainFunction, StreamFunction, TaskFunction
+
+MADE = f"1K8AM2RQI000003{lane_suffix(Priority.NORMAL)}9OEVNDG6K9ABAM"
+
+
+@pytest.fixture
+def offline() -> App:
+    """An app that never connects."""
+    return App()
+
+
+def declare(app: App, name: str = "work", **options: Any) -> TaskFunction[..., Any]:
+    @app.task(name=name, **options)
+    async def work() -> None: ...
+
+    return work
+
+
+# -- declaring ------------------------------------------------------------------------------
+
+
+def test_functions_are_found_by_name_and_by_their_name_in_entries(offline: App) -> None:
+    made = [declare(offline, name) for name in ("work", "say it", "grüße")]
+    catalog = offline.tasks
+
+    assert list(catalog) == made
+    assert [catalog.get(function.name) for function in made] == made
+    assert [catalog.find(function.wire_name) for function in made] == made
+    assert catalog.find(b"say it") is None
+    assert "say it" in catalog
+    assert "none" not in catalog
+    with pytest.raises(UnknownTask):
+        catalog.get("none")
+
+
+def test_each_function_is_of_its_kind(offline: App) -> None:
+    @offline.task
+    async def coroutine() -> None: ...
+
+    @offline.task
+    def plain() -> None: ...
+
+    @offline.task
+    async def stream() -> AsyncIterator[int]:
+        yield 1
+
+    kinds = [type(function) for function in offline.tasks]
+    assert kinds == [CoroutineFunction, PlainFunction, StreamFunction]
+    assert [type(f.options(key="k")) for f in offline.tasks] == kinds
+
+
+def test_two_functions_of_one_name_are_refused(offline: App) -> None:
+    first = declare(offline)
+    with pytest.raises(DefinitionError, match="two task functions are named 'work'"):
+        declare(offline, queue="other")
+    assert list(offline.tasks) == [first]
+
+
+def test_names_that_would_be_one_in_entries_are_two(offline: App) -> None:
+    made = [declare(offline, name) for name in ("a b", "a%20b", "a%2520b")]
+    assert len({function.wire_name for function in made}) == 3
+    assert [offline.tasks.find(function.wire_name) for function in made] == made
+
+
+def test_stream_is_adopted_once_per_group(offline: App) -> None:
+    declare(offline, "a", stream="events", group="g")
+    with pytest.raises(DefinitionError, match="adopted by 'a' already"):
+        declare(offline, "b", stream="events", group="g")
+    with pytest.raises(DefinitionError, match="keep_entries=True"):
+        declare(offline, "c", stream="events", group="h")
+    with pytest.raises(DefinitionError, match="keep_entries=True"):
+        declare(offline, "d", stream="events", group="h", keep_entries=True)
+    assert [function.name for function in offline.tasks] == ["a"]
+
+
+def test_two_groups_that_keep_the_entries_may_read_one_stream(offline: App) -> None:
+    first = declare(offline, "a", stream="events", group="g", keep_entries=True)
+    second = declare(offline, "b", stream="events", group="h", keep_entries=True)
+
+    assert [offline.tasks.adopting(f.store) for f in (first, second)] == [first, second]
+    assert len(offline.tasks.stores()) == 2
+
+
+def test_functions_of_one_queue_share_its_store(offline: App) -> None:
+    offline.queue("q", max_depth=7)
+    made = [declare(offline, name, queue="q") for name in ("a", "b")]
+
+    assert made[0].store is made[1].store
+    assert made[0].queue.settings.max_depth == 7
+    assert offline.tasks.stores() == [made[0].store]
+
+
+def test_bounds_of_a_queue_come_before_its_functions(offline: App) -> None:
+    declare(offline, queue="q")
+    with pytest.raises(DefinitionError, match="in use"):
+        offline.queue("q", max_depth=7)
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a b", "a{b", "a*"])
+def test_name_that_no_queue_can_have_is_refused(offline: App, name: str) -> None:
+    with pytest.raises(DefinitionError):
+        offline.queue(name)
+    with pytest.raises(DefinitionError):
+        declare(offline, queue=name)
+
+
+# -- finding --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_longest_queue_name_that_fits_an_id_is_meant(offline: App, order: int) -> None:
+    names = ["a", "a-b", "a-b-c", "ab", f"a-{MADE}"]
+    for number, name in enumerate(names[::order]):
+        declare(offline, f"work{number}", queue=name)
+
+    for name in names:
+        for task_id in (f"{name}-{MADE}", f"{name}:mine", f"{name}:a-b"):
+            assert offline.get_task(task_id).queue == name
+            assert offline.get_task(task_id).id == task_id
+    assert offline.get_task(f"a-x-{MADE}").queue == "a"
+
+
+@pytest.mark.parametrize("task_id", ["", "a", "b:1", "ba-x", ":a", "-", "A:mine", f"-a-{MADE}"])
+def test_id_of_no_queue_here_names_no_task(offline: App, task_id: str) -> None:
+    declare(offline, queue="a")
+    with pytest.raises(TaskNotFound):
+        offline.get_task(task_id)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_ids_of_adopted_entries_lead_to_their_stream_and_group(offline: App, order: int) -> None:
+    declare(offline, "own", queue="orders")
+    adopted = [("orders", "a"), ("orders:a", "b"), ("orders-x", "a"), ("{t}:orders", "a:b")]
+    for number, (stream, group) in enumerate(adopted[::order]):
+        declare(offline, f"work{number}", stream=stream, group=group)
+
+    for stream, group in adopted:
+        # That of an entry, and those of tasks that were enqueued under its function.
+        for end in (":1764000000000-0", ":mine", f"-{MADE}"):
+            queue = offline.get_task(f"{stream}:{group}{end}")._store.queue
+            assert (queue.stream, queue.group) == (stream, group)
+    assert offline.get_task("orders:mine")._store.queue.stream is None
+    for function in offline.tasks:
+        assert offline.get_task(function.task(id="mine").id)._store is function.store
+
+
+def test_two_groups_of_one_stream_have_tasks_of_their_own(offline: App) -> None:
+    for group in ("a", "ab"):
+        declare(offline, f"work-{group}", stream="orders", group=group, keep_entries=True)
+
+    for group in ("a", "ab"):
+        found = offline.get_task(f"orders:{group}:1764000000000-0")
+        assert found._store.queue.group == group

@@ -1,0 +1,51 @@
+"""Workers that stop while tasks come in."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+import redis
+from tests.eventually import eventually
+from tests.faults.ledger import Ledger
+
+from castwork import App, current
+from castwork.model.queue import Queue
+
+
+async def test_worker_that_stops_in_mid_flow_keeps_nothing(
+    app: App, plain: redis.Redis, namespace: str
+) -> None:
+    ledger = Ledger(plain, namespace, Queue("work"))
+    dice = random.Random(25)
+    ids: list[str] = []
+    runs: Counter[str] = Counter()
+
+    @app.task(queue="work")
+    async def count(number: int, pause: float) -> int:
+        runs[current().task_id] += 1
+        await asyncio.sleep(pause)
+        return number
+
+    ended = asyncio.Event()
+
+    async def flow() -> None:
+        while not ended.is_set():
+            made = await count.enqueue_many([(n, 0.002) for n in range(3)])
+            ids.extend(task.id for task in made)
+            await asyncio.sleep(dice.uniform(0, 0.004))
+
+    flowing = asyncio.create_task(flow())
+    for _ in range(25):
+        worker = app.worker(["work"], lease=30.0, concurrency=2, block=0.1)
+        async with worker:
+            await asyncio.sleep(dice.uniform(0.01, 0.05))
+        assert ledger.pending() == 0
+    ended.set()
+    await flowing
+    async with app.worker(["work"], lease=30.0):
+        await eventually(ledger.is_empty)
+    await eventually(lambda: ledger.states(ids) == {"succeeded": len(ids)})
+    ledger.assert_conserved(ids, succeeded=len(ids))
+    assert runs == dict.fromkeys(ids, 1)
