@@ -1,4 +1,4 @@
-"""App: the front door. It builds the parts and hands out what users work with."""
+"""App: what users begin with. It builds the parts, and gives access to tasks and channels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from castwork.tasks.sync import SyncProducers
 from castwork.tasks.task import Task
 
 if TYPE_CHECKING:
-    # Loaded when used: a process that only enqueues starts without them.
+    # Loaded when used: a process that only enqueues starts without these modules.
     from castwork.embedded import EmbeddedServer
     from castwork.worker.worker import StartHook, Worker
 
@@ -55,15 +55,15 @@ R = TypeVar("R")
 C = TypeVar("C")
 Hook = TypeVar("Hook", bound=Callable[[], Awaitable[None] | None])
 
-#: Overrides every app's URL: `castwork up` and deployments set it for their processes.
+#: The variable overrides every app's URL; `castwork up` and deployments set it for their processes.
 URL_VARIABLE = "CASTWORK_URL"
 
 
 class App:
-    """One Redis, two verbs: publish what everyone must hear, enqueue what one worker must do.
+    """Tasks and channels on one Redis: enqueue a call for one worker, publish an event for all.
 
-    Nothing connects before it is needed: the first call does, or `async with app`, which also
-    begins to run this process's channel handlers and to follow its settings.
+    The first call connects, or `async with app`, which also begins to run this process's channel
+    handlers and to follow its settings.
 
     Args:
         url: `redis://`, `rediss://`, `unix://`, or `embedded://` for a private server that
@@ -158,7 +158,7 @@ class App:
         Args:
             name: the queue's name.
             max_depth: tasks waiting and running after which `enqueue` raises `QueueFull`.
-            concurrency: its tasks that one worker runs at once.
+            concurrency: tasks of the queue that one worker runs at once.
 
         Raises:
             DefinitionError: the queue is in use already.
@@ -169,8 +169,8 @@ class App:
         """Declare a channel.
 
         Args:
-            name: its name; without history that is exactly the Redis channel's name.
-            kind: type of its events: a struct, a dataclass, a Pydantic model, a dict ...
+            name: the channel's name; without history exactly the Redis channel's name.
+            kind: type of the events: a struct, a dataclass, a Pydantic model, a dict ...
             history: events that are kept, so that subscribers can catch up; 0 for none.
 
         Raises:
@@ -200,7 +200,7 @@ class App:
     def on_worker_start(self, hook: Hook) -> Hook:
         """Have every worker call a function before it claims tasks: to load a model, say.
 
-        A hook that raises ends the worker: it does not take tasks that it cannot run.
+        When the hook raises, the worker ends, and takes no tasks that it could not run.
         """
         self._start_hooks.append(hook)
         return hook
@@ -261,11 +261,12 @@ class App:
 
         Args:
             queues: names of the queues to serve; all by default.
-            on_stuck: called when the event loop is blocked for good.
+            on_stuck: called, on a thread, when the event loop has been blocked for longer than a
+                lease and past a task's timeout.
             options: see `WorkerSettings`.
 
         Raises:
-            DefinitionError: a queue has no task function, or there is none at all.
+            DefinitionError: a queue has no task function, or the app has none at all.
         """
         from castwork.worker.worker import Worker
 
@@ -319,7 +320,7 @@ class App:
         return os.environ.get(URL_VARIABLE) or self._url
 
     def find_url(self) -> str:
-        """The server's URL; starts the embedded server when there is none yet. Blocks."""
+        """The server's URL; for `embedded://` starts the server if it does not run. Blocks."""
         url = self.url
         if not url.startswith("embedded://"):
             return url

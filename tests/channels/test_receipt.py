@@ -11,9 +11,9 @@ import redis
 from tests.channels.conftest import Declare
 from tests.eventually import eventually
 
-from castwork.channels import members as members_module
+from castwork.channels import membership as membership_module
 from castwork.channels.channel import Channel
-from castwork.channels.members import Membership, decode_position
+from castwork.channels.membership import Membership, decode_position
 from castwork.channels.receipt import Applied
 from castwork.model.errors import DefinitionError, UndecodableEntry
 from castwork.redis.connections import Connections
@@ -55,7 +55,7 @@ async def test_a_receipt_outlives_a_lost_connection(
     namespace: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(members_module, "_BEAT", 0.1)
+    monkeypatch.setattr(membership_module, "_BEAT", 0.1)
     hearer, gate = processes(), asyncio.Event()
     await subscribed(declare(process=hearer), gate)
     receipt = await declare().publish(1)
@@ -118,7 +118,7 @@ def test_a_position_of_a_later_version_is_read() -> None:
 async def test_only_events_that_ask_are_answered_at_once(
     declare: Declare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(members_module, "_BEAT", 3600.0)
+    monkeypatch.setattr(membership_module, "_BEAT", 3600.0)
     channel = declare()
     await subscribed(channel)
     histories = channel._histories

@@ -60,7 +60,7 @@ def test_what_is_left_in_a_queue_is_told(own_server: EmbeddedServer) -> None:
         client.xreadgroup(GROUP, "gone", {keys.lanes[0]: ">"})
         client.xclaim(keys.lanes[0], GROUP, "gone", 0, ["1-1"], idle=70_000)
     found = examine(own_server.url, code=0)["slow"]["message"]
-    assert "1 running, 1 consumers" in found
+    assert "1 running, 1 consumer" in found
     assert "1 tasks without a sign of life for a minute" in found
     assert "1 dead letters" in found
     assert "no group" not in found

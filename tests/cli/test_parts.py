@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shlex
+import io
 import sys
-from types import ModuleType
+from typing import Any
 
+import msgspec
 import pytest
+from rich.console import Console
 
-from castwork import App
 from castwork.cli.commands.enqueue import read_arguments
-from castwork.cli.commands.gateway import _is_asgi
+from castwork.cli.commands.top import _draw
 from castwork.cli.failure import Failure, one_line
+from castwork.cli.loading import is_asgi
+from castwork.cli.overview import Overview, ServerFacts
 from castwork.cli.supervise import child as child_module
-from castwork.cli.supervise.banner import Banner, find_hints
+from castwork.cli.supervise.banner import Banner
 from castwork.cli.supervise.child import Child, how_it_ended
 from castwork.cli.supervise.relay import relay_lines
 from castwork.cli.supervise.restarts import SLOW, TOLERATED, WINDOW, Restarts
 from castwork.model.signature import Signature
+from castwork.model.worker_info import RunningTask, WorkerInfo
 from castwork.tasks.calls import check_arguments
 
 
@@ -118,9 +121,9 @@ def test_what_is_an_asgi_app_is_told_apart() -> None:
 
     async def other(request: object) -> None: ...
 
-    assert _is_asgi(Api())
-    assert _is_asgi(function)
-    assert not any(map(_is_asgi, (Api, other, None, "api", print)))
+    assert is_asgi(Api())
+    assert is_asgi(function)
+    assert not any(map(is_asgi, (Api, other, None, "api", print)))
 
 
 def test_a_login_stays_out_of_the_start_up_message() -> None:
@@ -132,15 +135,16 @@ def test_a_login_stays_out_of_the_start_up_message() -> None:
     assert "CASTWORK_URL=redis://h:1" in lines
 
 
-def test_without_hints_a_call_that_fits_is_suggested() -> None:
-    app = App("redis://h:1")
+def test_top_leaves_out_what_a_lost_worker_ran() -> None:
+    def worker(name: str, *, lost: bool) -> dict[str, Any]:
+        running = [RunningTask(f"{name}-task", "f", 1, 0)]
+        info = WorkerInfo(name, "h", 1, 0.0, ["q"], 1, 1, running, {})
+        facts: dict[str, Any] = msgspec.to_builtins(info)
+        return facts | {"lost": lost, "silent_for": 1.0}
 
-    @app.task
-    async def infer(prompt: str, count: int, deep: bool = False) -> str:
-        return prompt * count
-
-    hints = find_hints(ModuleType("mine"), app, "http://g:1")
-    assert hints[0].startswith("curl -s http://g:1/tasks/infer ")
-    body = shlex.split(hints[0])[-1]
-    assert infer.signature.decode(body.encode())
-    assert json.loads(body).keys() == {"prompt", "count"}
+    workers = [worker("here", lost=False), worker("gone", lost=True)]
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(_draw(Overview(ServerFacts("s"), [], workers)))
+    assert "here-task" in shown.getvalue()
+    assert "gone-task" not in shown.getvalue()
+    assert "lost" in shown.getvalue()

@@ -179,6 +179,7 @@ def test_a_worker_alone_stops_on_sigterm(
     worker.wait_for(r"serves \['default', 'slow'\]")
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
+    assert "castwork.cli.supervise.worker_process: stopping" in worker.output
     assert "has stopped" in worker.output
 
 
@@ -191,7 +192,7 @@ def test_a_second_sigterm_ends_a_worker_at_once(
     castwork("enqueue", "nap", "seconds=300", env=env)
     wait_until(lambda: '"load": 1' in castwork("status", "--json", env=env).stdout, "it runs")
     worker.signal(signal.SIGTERM)
-    worker.wait_for("1 tasks get 300 s to finish")
+    worker.wait_for("1 task gets 300 s to finish")
     worker.signal(signal.SIGTERM)
     assert worker.wait(10) == 1
 

@@ -142,7 +142,7 @@ def test_a_second_signal_ends_everything_at_once(start_up: StartUp) -> None:
     show = ("tasks", "show", task_id, "--json")
     wait_until(lambda: json.loads(up.run(*show).stdout)["status"] == "running", "it runs")
     up.signal(signal.SIGINT)
-    up.wait_for(r"1 tasks get 300 s to finish")
+    up.wait_for(r"1 task gets 300 s to finish")
     wait_until(lambda: not accepts(up.url), "the gateway accepts nothing any more", within=5)
     assert up.children("worker")
     up.signal(signal.SIGINT)
@@ -207,7 +207,9 @@ def test_what_cannot_work_is_not_tried_again(start_up: StartUp) -> None:
 
 
 def test_data_is_for_the_embedded_server_only(tmp_path: Path) -> None:
-    found = castwork("up", "sample_app", "--redis", "redis://x:pw@h:1", "--data", str(tmp_path))
+    found = castwork(
+        "up", "sample_app", "--port", "0", "--redis", "redis://x:pw@h:1", "--data", str(tmp_path)
+    )
     assert found.returncode == 2
     assert found.stderr == (
         "castwork: --data is for the embedded server, but the server is redis://h:1\n"

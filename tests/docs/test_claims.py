@@ -185,13 +185,13 @@ async def test_script_for_named_tasks_adds_one_task_once(
     assert _eval(client, source, command) == "+"
     number = command.index(",") + 2
     again = [*command[:number], str(int(command[number]) + 1), *command[number + 1 :]]
-    assert _eval(client, source, again) == "=inference:order-7"
-    task = app.get_task("inference:order-7")
+    assert _eval(client, source, again) == "=inference:order-8"
+    task = app.get_task("inference:order-8")
     async with app:
         assert (await task.status()).status == "queued"
         async with app.worker():
             assert await task.result(timeout=10) == "small: hi"
-        enqueued = await app.tasks.get("infer").options(id="order-7").enqueue("hi")
+        enqueued = await app.tasks.get("infer").options(id="order-8").enqueue("hi")
         assert (enqueued.id, enqueued.created) == (task.id, False)
 
 

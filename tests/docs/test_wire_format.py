@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.docs.pages import DOCS, codes, prose, rows, sections
 
-from castwork.channels.members import MemberPosition
+from castwork.channels.membership import MemberPosition
 from castwork.model.chunk import RESET
 from castwork.model.entry import Meta
 from castwork.model.ids import parse_made_id

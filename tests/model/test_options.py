@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -29,7 +30,7 @@ def test_what_users_may_write_is_what_is_kept(written: Any, kept: type[msgspec.S
 @pytest.mark.parametrize("kept", [TaskSettings, CallSettings, WorkerSettings])
 def test_each_setting_is_described(kept: type[msgspec.Struct]) -> None:
     for name in kept.__struct_fields__:
-        assert f"        {name}: " in (kept.__doc__ or "")
+        assert re.search(rf"^ +{name}: ", kept.__doc__ or "", re.MULTILINE)
 
 
 # -- of calls ----------------------------------------------------------------------------

@@ -32,7 +32,7 @@ async def test_too_many_messages_are_dropped_and_said_to_be() -> None:
         inbox.on_message(b"%d" % number)
 
     assert await inbox.wait()
-    assert inbox.overflowed
+    assert inbox.has_gap
     assert inbox.take() == []
 
     assert inbox.take_gap()
@@ -44,11 +44,11 @@ async def test_too_many_messages_are_dropped_and_said_to_be() -> None:
 async def test_bytes_are_bounded_too() -> None:
     inbox = Inbox(max_bytes=10)
     inbox.on_message(b"x" * 10)
-    assert not inbox.overflowed
+    assert not inbox.has_gap
 
     inbox.on_message(b"y")
 
-    assert inbox.overflowed
+    assert inbox.has_gap
     assert inbox.take() == []
 
 
@@ -67,7 +67,7 @@ async def test_the_bound_holds_again_after_a_take() -> None:
         inbox.on_message(b"12345")
         assert len(inbox.take()) == 2
 
-    assert not inbox.overflowed
+    assert not inbox.has_gap
 
 
 async def test_a_reconnect_is_something_new() -> None:
@@ -76,7 +76,7 @@ async def test_a_reconnect_is_something_new() -> None:
     inbox.on_resumed()
 
     assert await inbox.wait()
-    assert inbox.resumed
+    assert inbox.has_gap
     assert inbox.take_gap()
     assert inbox.take() == [b"before"]
 

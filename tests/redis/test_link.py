@@ -34,17 +34,6 @@ async def test_calls_of_one_tick_travel_together(link: Link, plain: redis.Redis)
     assert reads <= 6
 
 
-async def test_joined_calls_travel_together_from_the_first_one_on(
-    link: Link, plain: redis.Redis
-) -> None:
-    before = plain.info("stats")["total_reads_processed"]
-    link.join()
-
-    await asyncio.gather(*(link.call("ECHO", i) for i in range(500)))
-
-    assert plain.info("stats")["total_reads_processed"] - before <= 5
-
-
 async def test_a_caller_that_leaves_does_not_shift_replies(link: Link) -> None:
     slow = asyncio.ensure_future(link.call("BLPOP", "never", 0.2))
     await asyncio.sleep(0)

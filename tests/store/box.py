@@ -10,7 +10,7 @@ from castwork.model.queue import Queue
 from castwork.model.record import Record, encode_record
 from castwork.model.states import Priority, TaskState
 from castwork.redis.connections import Connections
-from castwork.store.enqueues import Enqueues, NamedTask, Run
+from castwork.store.enqueues import Enqueues, NamedTask, Row
 from castwork.store.keys import QueueKeys
 from castwork.store.letters import Letters
 from castwork.store.parked import Parked, parked_task
@@ -40,8 +40,8 @@ class Box:
     ) -> list[str]:
         """Enqueue plain tasks, and return their ids."""
         nonces = [(producer + new_digits()).encode() for _ in range(count)]
-        run = Run(lane, [b"f %b {}" % nonce for nonce in nonces])
-        (taken,) = await self.enqueues.enqueue([run])
+        row = Row(lane, [b"f %b {}" % nonce for nonce in nonces])
+        (taken,) = await self.enqueues.enqueue([row])
         number = list(Priority).index(lane)
         return [
             placed_id(self.queue, number, entry, nonce)

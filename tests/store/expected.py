@@ -15,7 +15,7 @@ from castwork.model.ids import new_digits
 from castwork.model.queue import Queue, adopted_queue
 from castwork.model.states import Priority
 from castwork.redis.thread_link import ThreadLink
-from castwork.store.enqueues import Enqueues, Run
+from castwork.store.enqueues import Enqueues, Row
 from castwork.store.letters import Letters
 from castwork.store.parked import Parked
 from castwork.store.records import Records
@@ -130,16 +130,16 @@ class Expected(RuleBasedStateMachine):
         self.foreign.add(task)
 
     def send(self, sender: int, asked: Iterable[tuple[Priority, int, bool]]) -> None:
-        runs, nonces = [], []
+        rows, nonces = [], []
         for lane, count, has_meta in asked:
             drawn = [(PRODUCERS[sender] + new_digits()).encode() for _ in range(count)]
             calls = [b"f %b {}" % nonce for nonce in drawn]
             metas = [encode_meta(Meta(owner="ann"))] * count if has_meta else None
-            runs.append(Run(lane, calls, metas))
+            rows.append(Row(lane, calls, metas))
             nonces.append(drawn)
-        taken = self.do(self.enqueues[sender].enqueue(runs))
-        for run, drawn, part in zip(runs, nonces, taken, strict=True):
+        taken = self.do(self.enqueues[sender].enqueue(rows))
+        for row, drawn, part in zip(rows, nonces, taken, strict=True):
             assert part.depth is None
             for entry, nonce in zip(part.entries, drawn, strict=True):
-                lane = PRIORITIES.index(run.lane)
+                lane = PRIORITIES.index(row.lane)
                 self.where[placed_id(self.queue, lane, entry, nonce)] = "waits"

@@ -14,7 +14,7 @@ from castwork.model.entry import Meta, encode_meta, parse_entry
 from castwork.model.queue import Queue, QueueSettings
 from castwork.model.states import Priority
 from castwork.redis.connections import Connections
-from castwork.store.enqueues import Enqueues, Run, Taken
+from castwork.store.enqueues import Enqueues, Row, Taken
 from castwork.store.place import QueuePlace
 from castwork.store.scripts import Script
 
@@ -23,12 +23,12 @@ def entries(plain: redis.Redis, box: Box, lane: int = 1) -> list[dict[bytes, byt
     return [fields for _, fields in plain.xrange(box.keys.lanes[lane])]
 
 
-async def test_a_run_is_queued_in_order_and_nothing_else_is_written(
+async def test_a_row_is_queued_in_order_and_nothing_else_is_written(
     box: Box, plain: redis.Redis
 ) -> None:
     calls = [b"f PRODU10000000%d {}" % number for number in range(3)]
 
-    (taken,) = await box.enqueues.enqueue([Run(Priority.NORMAL, calls)])
+    (taken,) = await box.enqueues.enqueue([Row(Priority.NORMAL, calls)])
 
     assert [fields for _, fields in plain.xrange(box.keys.lanes[1])] == [
         {b"call": c} for c in calls
@@ -40,16 +40,16 @@ async def test_a_run_is_queued_in_order_and_nothing_else_is_written(
     }
 
 
-async def test_runs_of_several_lanes_travel_together_each_with_its_extras(
+async def test_rows_of_several_lanes_travel_together_each_with_its_extras(
     box: Box, plain: redis.Redis
 ) -> None:
     metas = [encode_meta(Meta(owner=owner)) for owner in ("ann", "bob")]
-    runs = [
-        Run(Priority.LOW, [b"f AAAAAA00000001 {}", b"f AAAAAA00000002 {}"], metas),
-        Run(Priority.HIGH, [b"g AAAAAA00000003 {}"]),
+    rows = [
+        Row(Priority.LOW, [b"f AAAAAA00000001 {}", b"f AAAAAA00000002 {}"], metas),
+        Row(Priority.HIGH, [b"g AAAAAA00000003 {}"]),
     ]
 
-    low, high = await box.enqueues.enqueue(runs)
+    low, high = await box.enqueues.enqueue(rows)
 
     assert (len(low.entries), len(high.entries)) == (2, 1)
     parsed = [parse_entry([p for pair in f.items() for p in pair]) for f in entries(plain, box, 2)]
@@ -81,7 +81,7 @@ async def test_a_late_copy_of_an_old_call_adds_nothing(box: Box, plain: redis.Re
     place = Recording(box.place)
     enqueues = Enqueues(place)
     for number in range(200):  # each slot is used three times and more
-        await enqueues.enqueue([Run(Priority.NORMAL, [b"f AAAAAA%08d {}" % number])])
+        await enqueues.enqueue([Row(Priority.NORMAL, [b"f AAAAAA%08d {}" % number])])
     await enqueues.enqueue_named([box.named("q:one"), box.named("q:two", delay_ms=60_000)])
     before = (plain.xlen(box.keys.lanes[1]), plain.hgetall(box.keys.moved))
     await box.succeed(box.alice, *await box.alice.take(500))
@@ -98,7 +98,7 @@ async def test_a_repeated_call_is_answered_as_it_was_though_its_task_has_ended(
     box: Box, plain: redis.Redis
 ) -> None:
     place = Recording(box.place)
-    await Enqueues(place).enqueue([Run(Priority.NORMAL, [b"f AAAAAA00000001 {}"])])
+    await Enqueues(place).enqueue([Row(Priority.NORMAL, [b"f AAAAAA00000001 {}"])])
     (token,) = await box.alice.take()
     await box.succeed(box.alice, token)
     plain.delete(box.keys.record(token.task))  # its time to live is over
@@ -108,17 +108,17 @@ async def test_a_repeated_call_is_answered_as_it_was_though_its_task_has_ended(
     assert plain.xlen(box.keys.lanes[1]) == 0
 
 
-async def test_a_full_queue_takes_as_much_as_fits_or_a_run_as_a_whole(
+async def test_a_full_queue_takes_as_much_as_fits_or_a_row_as_a_whole(
     connections: Connections, namespace: str
 ) -> None:
     box = Box(connections, namespace, Queue("q", settings=QueueSettings(max_depth=5)))
     calls = [b"f AAAAAA0000000%d {}" % number for number in range(3)]
-    run = Run(Priority.NORMAL, calls)
+    row = Row(Priority.NORMAL, calls)
 
-    assert [t.depth for t in await box.enqueues.enqueue([run])] == [None]
-    whole = await box.enqueues.enqueue([run], whole=True)
+    assert [t.depth for t in await box.enqueues.enqueue([row])] == [None]
+    whole = await box.enqueues.enqueue([row], whole=True)
     assert whole == [Taken([], 3)]
-    fits, full = await box.enqueues.enqueue([run, Run(Priority.HIGH, calls[:1])])
+    fits, full = await box.enqueues.enqueue([row, Row(Priority.HIGH, calls[:1])])
     assert (len(fits.entries), fits.depth) == (2, 5)
     assert full == Taken([], 5)
     assert await box.put_named(box.named("q:one")) == 5

@@ -17,7 +17,7 @@ from castwork.redis.inbox import Inbox
 from castwork.store.histories import Histories, HistorySource, RawEvent, read_event
 from castwork.store.place import ChannelPlace
 from castwork.store.scripts import Script
-from castwork.store.tail import Entry, Item
+from castwork.store.tail import Item, StreamEntry
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_a_message_of_another_form_is_undecodable(histories: Histories, payload:
 
 
 def test_an_entry_without_flags_or_predecessor_is_an_event(histories: Histories) -> None:
-    entry = Entry(Position(5, 1), [b"event", b"1"])
+    entry = StreamEntry(Position(5, 1), [b"event", b"1"])
 
     assert read_event(entry) == Item(Position(5, 1), START, RawEvent(b"1"))
 
@@ -240,4 +240,4 @@ def test_an_entry_without_flags_or_predecessor_is_an_event(histories: Histories)
 )
 def test_an_entry_of_another_form_is_undecodable(fields: list[bytes]) -> None:
     with pytest.raises(UndecodableEntry):
-        read_event(Entry(Position(5, 1), fields))
+        read_event(StreamEntry(Position(5, 1), fields))

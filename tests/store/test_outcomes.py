@@ -67,7 +67,7 @@ async def test_one_call_finishes_tasks_of_all_lanes_and_of_several_producers(
             message = heard.get_message(timeout=5)
             told.setdefault(message["channel"].decode(), []).append(message["data"])
 
-    # One message for each run of tasks alike: the records' keys, and then the records.
+    # One message for each row of tasks alike: the records' keys, and then the records.
     lines = {name: [m.split(b"\n") for m in messages] for name, messages in told.items()}
     by_id = {box.keys.record(token.task).encode(): record(token) for token in tokens}
     for messages in lines.values():

@@ -21,7 +21,7 @@ from castwork.redis.connections import Connections
 from castwork.redis.inbox import Inbox
 from castwork.store.outputs import Outputs, StaleChunk
 from castwork.store.place import QueuePlace
-from castwork.store.tail import Entry, Item
+from castwork.store.tail import Item, StreamEntry
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ async def test_the_channel_of_another_database_has_its_number(
 def test_a_chunk_follows_on_the_one_before_it(
     outputs: Outputs, chunk_id: str, kind: str, previous: Position | None
 ) -> None:
-    entry = Entry(Position.parse(chunk_id), [kind.encode(), b"1"])
+    entry = StreamEntry(Position.parse(chunk_id), [kind.encode(), b"1"])
 
     assert outputs.source("task").read(entry).previous == previous
 
@@ -198,4 +198,4 @@ def test_a_message_of_another_form_is_undecodable(outputs: Outputs, payload: byt
 )
 def test_an_entry_of_another_form_is_undecodable(outputs: Outputs, fields: list[bytes]) -> None:
     with pytest.raises(UndecodableEntry):
-        outputs.source("task").read(Entry(Position(1, 1), fields))
+        outputs.source("task").read(StreamEntry(Position(1, 1), fields))

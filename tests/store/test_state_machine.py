@@ -70,14 +70,14 @@ class TaskLife(Expected):
     @precondition(Expected.is_few)
     @rule(
         sender=any_sender,
-        runs=st.lists(
+        rows=st.lists(
             st.tuples(st.sampled_from(PRIORITIES), st.integers(1, 2), st.booleans()),
             min_size=1,
             max_size=3,
         ),
     )
-    def enqueue(self, sender: int, runs: list[tuple[Priority, int, bool]]) -> None:
-        self.send(sender, runs)
+    def enqueue(self, sender: int, rows: list[tuple[Priority, int, bool]]) -> None:
+        self.send(sender, rows)
 
     @precondition(lambda self: self.queue.stream is not None and self.is_few())
     @rule()

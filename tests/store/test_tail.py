@@ -20,7 +20,7 @@ from castwork.redis.connections import Connections
 from castwork.store.histories import Histories, HistorySource, RawEvent
 from castwork.store.outputs import Outputs
 from castwork.store.place import QueuePlace
-from castwork.store.tail import Entry, Gap, Item, Tail
+from castwork.store.tail import Gap, Item, StreamEntry, Tail
 
 V = TypeVar("V")
 
@@ -254,7 +254,7 @@ class Away(HistorySource):
         self.times = times
         self.counts: list[int] = []
 
-    async def page(self, after: Position, count: int) -> list[Entry]:
+    async def page(self, after: Position, count: int) -> list[StreamEntry]:
         self.counts.append(count)
         if self.times:
             self.times -= 1

@@ -132,7 +132,7 @@ async def test_ids_of_two_tenants_are_one_and_their_keys_are_not(app: App, work:
 
 
 async def test_keys_cannot_be_made_to_look_like_those_of_others(app: App, work: Work) -> None:
-    pairs = [("a", "b:c"), ("a:b", "c"), ("1:a", ""), ("", "1:a"), ("a1:b", "c"), ("a", "1:bc")]
+    pairs = [("a", "b:c"), ("a:b", "c"), ("1:a", "1"), ("", "1:a"), ("a1:b", "c"), ("a", "1:bc")]
     async with app:
         made = [await work.options(tenant=t, key=k).enqueue(0) for t, k in pairs]
     assert all(task.created for task in made)
@@ -143,6 +143,7 @@ async def test_enqueue_many_with_a_key_makes_one_task(app: App, work: Work) -> N
     async with app:
         made = await work.options(key="k").enqueue_many(range(30))
         assert len({task.id for task in made}) == 1
+        assert [task.created for task in made].count(True) == 1
         assert (await app.queues())[0].depth == 1
         assert (await made[0].status()).status is TaskState.QUEUED
 
@@ -156,3 +157,8 @@ async def test_text_that_is_no_id_is_refused(app: App, work: Work, text: str) ->
     if text:
         with pytest.raises(DefinitionError):
             work.task(id=text)
+
+
+def test_an_empty_key_is_refused(work: Work) -> None:
+    with pytest.raises(DefinitionError, match="empty"):
+        work.options(key="")

@@ -20,6 +20,7 @@ from castwork.worker.attempt import Attempt
 from castwork.worker.callers.choose import Callers
 from castwork.worker.outcome import Outcome
 from castwork.worker.runner import Runner
+from castwork.worker.understanding import Understanding
 from castwork.worker.workload import Workload
 
 NAMES = ["work", "other", "say it", "grüße", "100%"]
@@ -59,7 +60,8 @@ class Bench:
         self.silent: Any = Silent()
         self.workload = Workload(store, "w", capacity)
         callers = Callers(ThreadPoolExecutor(1), Limits(), Chain())
-        self.runner = Runner(self.workload, APP.tasks, callers, 1000, self.silent, self.silent)
+        understanding = Understanding(self.workload, APP.tasks, callers)
+        self.runner = Runner(self.workload, understanding, 1000, self.silent, self.silent)
         known = [
             (b"1-%d" % n, [b"call", name + b" 00000000000000 {}"])
             for n, name in enumerate(WIRE_NAMES)

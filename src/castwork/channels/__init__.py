@@ -1,1 +1,1 @@
-"""Everyone: channels, their history, receipts, and settings that every process shares."""
+"""Broadcast: channels, their history, receipts, and settings that every process shares."""

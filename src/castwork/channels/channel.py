@@ -24,7 +24,7 @@ H = TypeVar("H", bound=Handler)
 
 
 class GroupHandler(msgspec.Struct, frozen=True):
-    """A durable subscription: of all processes in the group exactly one handles each event.
+    """A durable subscription: the processes of the group share the events, one process per event.
 
     Attributes:
         group: name of the group.
@@ -42,10 +42,10 @@ class GroupHandler(msgspec.Struct, frozen=True):
 class Channel(Generic[E]):
     """A named broadcast of typed events.
 
-    Without history it is a plain Redis channel of exactly its name carrying plain JSON: any
-    program can publish and subscribe, and what is published while a subscriber is away is
-    lost for it (it is told so by a `Resync`). With `history=n` the last n events are kept:
-    a subscriber that was away catches up, in order and without doubles.
+    Without history it is a plain Redis channel of exactly its name, with events as plain JSON:
+    any program can publish and subscribe. A subscriber misses the events that are published while
+    it is away, and gets a `Resync`. With `history=n` the last n events are kept: a subscriber
+    that was away catches up, in order and without doubles.
 
     Attributes:
         name: the channel's name.
@@ -80,20 +80,20 @@ class Channel(Generic[E]):
 
     @property
     def history_stream(self) -> str:
-        """Key of the stream that is the history; group handlers adopt it."""
+        """Key of the history's stream, which group handlers adopt."""
         return self._histories.stream
 
     async def publish(self, event: E) -> Receipt:
-        """Publish an event; it returns when the server has it.
+        """Publish an event; returns when the server has it.
 
         Returns:
             A receipt: `receipt.id`, and on a channel with history `await receipt.applied()`.
 
         Raises:
             InvalidArguments: the event is not of the channel's type.
-            PayloadTooLarge: it is over the limit.
-            EffectUnknown: the reply was lost, and with it whether the event is out; on a channel
-                with history only after asking for it in vain.
+            PayloadTooLarge: the event is over the limit.
+            EffectUnknown: the reply was lost, so that the event may or may not be out. A channel
+                with history first looks for the event, and sends it again, for 15 seconds.
             ConnectionFailed: no server in time; nothing was done.
             QueueFull: a group holds up far more events than the history keeps.
         """
@@ -124,9 +124,9 @@ class Channel(Generic[E]):
     ) -> Any:
         """Register a handler, as `@channel.subscribe` or `@channel.subscribe(group=...)`.
 
-        Without a group every process that opens the app runs it, for every event from then on.
-        With a group the workers share the events: each is handled by exactly one process, at
-        least once, with retries and dead letters as for tasks.
+        Without a group every process that opens the app runs the handler, for every event from
+        then on. With a group the workers share the events: each event is a task of one of them,
+        at least once, with retries and dead letters.
 
         Args:
             group: name of the group.
@@ -172,7 +172,7 @@ class Channel(Generic[E]):
                 yield Delivered(item.id, self.codec.decode(item.event))
 
     async def listen_raw(self, after: str | None = None) -> AsyncIterator[Heard | Resync]:
-        """Follow the channel as `listen`, with each event as it came."""
+        """Follow the channel as `listen`, with each event as undecoded JSON."""
         follower = self.follower(after)
         await follower.start()
         try:

@@ -1,4 +1,4 @@
-"""What a subscriber gets: events as typed values, and the notice that some are missing."""
+"""What a subscriber gets: events as typed values, and a notice when events are missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ E = TypeVar("E")
 
 
 class Resync(msgspec.Struct, frozen=True):
-    """Events were missed that cannot be had any more: read the truth anew.
+    """Events were missed, and are not kept any more: read anew the state that they change.
 
     Attributes:
         channel: name of the channel.
@@ -64,8 +64,8 @@ class EventCodec(Generic[E]):
         """Encode an event, and check it as a subscriber will.
 
         Raises:
-            InvalidArguments: it is not of the channel's type, or has no JSON form.
-            PayloadTooLarge: it is over the limit.
+            InvalidArguments: the event is not of the channel's type, or has no JSON form.
+            PayloadTooLarge: the event is over the limit.
         """
         try:
             raw = encode_value(event)
@@ -80,7 +80,7 @@ class EventCodec(Generic[E]):
         """Decode an event.
 
         Raises:
-            InvalidArguments: it is not of the channel's type; `field` names the culprit.
+            InvalidArguments: the event is not of the channel's type; `field` names the culprit.
         """
         try:
             return self._decode(raw)
@@ -91,7 +91,7 @@ class EventCodec(Generic[E]):
         """Check plain values, as they come over HTTP.
 
         Raises:
-            InvalidArguments: they are not of the channel's type; `field` names the culprit.
+            InvalidArguments: the values are not of that type; `field` names the culprit.
         """
         try:
             return msgspec.convert(value, self.kind, dec_hook=load_foreign)

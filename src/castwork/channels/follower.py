@@ -1,4 +1,4 @@
-"""Follower: one channel's events for one reader, in order, and honest about gaps."""
+"""Follower: one channel's events for one reader, in order, with a notice for each gap."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from castwork.store.histories import Histories, RawEvent
 from castwork.store.place import ChannelPlace
 from castwork.store.tail import Gap, Item, Tail
 
-#: Events held for a slow reader of a channel without history. Beyond them events are lost.
+#: Events held for a slow reader of a channel without history. When there are more, events are lost.
 _HELD = 2000
 
 
 class Heard(NamedTuple):
-    """An event as it came.
+    """An event that has come.
 
     Attributes:
         id: position in the history, empty on a channel without history.
-        event: the event as JSON, not checked yet.
+        event: the event as JSON, unchecked.
         asks: whether the publisher asks who has applied it.
     """
 
@@ -34,9 +34,9 @@ class Heard(NamedTuple):
 class PlainFollower:
     """Follows a plain Redis channel of exactly the channel's name.
 
-    Nothing is kept by the server: after a reconnect, or when the reader is too slow, a
-    `Resync` says that events may be missing. It comes behind all events that had been heard:
-    what is read anew then is newer than they are.
+    Nothing is kept by the server: after a reconnect, or when the reader is too slow, a `Resync`
+    says that events may be missing. The `Resync` comes behind all events that were heard before
+    it, so that the state which the reader then reads is newer than those events.
     """
 
     def __init__(self, place: ChannelPlace) -> None:
@@ -104,7 +104,7 @@ class HistoryFollower:
         self._tail.close()
 
     def look_again(self) -> None:
-        """Have the history read for events that were missed."""
+        """Read the history for missed events before anything else is yielded."""
         self._tail.look_again()
 
     async def events(self) -> AsyncIterator[Heard | Resync]:
@@ -118,7 +118,7 @@ class HistoryFollower:
             yield self._heard(item)
 
     async def catch_up(self) -> AsyncIterator[Heard | Resync]:
-        """Yield what the history holds behind the last event. It works without `start`, too.
+        """Yield what the history holds behind the last event; works without `start`, too.
 
         Raises as `events`, and ConnectionFailed.
         """

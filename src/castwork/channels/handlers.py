@@ -14,8 +14,8 @@ Handler = Callable[[Any], Awaitable[None] | None]
 async def call_handler(handler: Callable[..., Awaitable[None] | None], *arguments: Any) -> None:
     """Call a user's function of any kind, and wait until it is done.
 
-    Coroutine functions run on the event loop, all others in a thread. What such a function
-    returns is awaited where it can be: lambdas and objects often return coroutines.
+    Coroutine functions run on the event loop, all others in a thread. When a function in a thread
+    returns an awaitable, as lambdas and callable objects often do, it is awaited on the loop.
     """
     if inspect.iscoroutinefunction(handler):
         await handler(*arguments)

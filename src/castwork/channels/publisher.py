@@ -16,7 +16,7 @@ class Publisher(Generic[E]):
     """Publishes events.
 
     Args:
-        codec: checks them.
+        codec: encodes and checks the events.
         keep: events that the history holds; 0 for a plain Redis channel.
     """
 

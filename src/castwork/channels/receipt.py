@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from castwork.channels.members import SILENT_AFTER_MS, MemberPosition, decode_position
+from castwork.channels.membership import SILENT_AFTER_MS, MemberPosition, decode_position
 from castwork.model.errors import DefinitionError, UndecodableEntry
 from castwork.model.position import Position
 from castwork.redis.inbox import Inbox
@@ -23,7 +23,7 @@ class Applied:
     Attributes:
         applied: members whose handlers have run.
         failed: members whose handler raised, with the error.
-        lagging: live members that have not handled it yet.
+        lagging: members that had not handled the event when the wait ended.
     """
 
     applied: list[str] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Applied:
 
     @property
     def complete(self) -> bool:
-        """Whether every live member has handled it without error."""
+        """Whether every counted member has handled the event without error."""
         return not self.failed and not self.lagging
 
 
@@ -60,11 +60,11 @@ class Receipt:
     async def applied(self, timeout: float = 10.0) -> Applied:
         """Wait until every process that follows the channel has handled the event.
 
-        Counted are the processes with handlers that were alive when this is called; one that
-        dies while it is awaited shows as lagging.
+        Counted are the processes with handlers that are alive at the call; a process that dies
+        during the wait shows as lagging.
 
         Args:
-            timeout: seconds; the answer then says who lags.
+            timeout: seconds to wait; then the answer has the lagging members.
 
         Raises:
             DefinitionError: the channel has no history, so nobody can tell.
@@ -84,7 +84,8 @@ class Receipt:
                 tally.begin(await _alive(members))
                 while not tally.is_complete:
                     await inbox.wait()
-                    inbox.take_gap()  # members tell what was missed with their next sign of life
+                    # A missed position comes again with its member's next sign of life.
+                    inbox.take_gap()
                     tally.note(inbox.take())
         except TimeoutError:
             pass
@@ -94,13 +95,13 @@ class Receipt:
 
 
 async def _alive(members: Members) -> list[bytes]:
-    """What the live members say."""
+    """What the live members say about themselves."""
     alive = await members.alive()
     return [member.info for member in alive if member.silent_for * 1000 <= SILENT_AFTER_MS]
 
 
 class _Tally:
-    """The positions of those who were alive when counting began."""
+    """The positions of the members that were alive when counting began."""
 
     def __init__(self, event_id: str) -> None:
         self._event_id = event_id
@@ -108,25 +109,25 @@ class _Tally:
         self._positions: dict[str, MemberPosition] = {}
 
     def begin(self, told: Iterable[bytes]) -> None:
-        """Count these members."""
+        """Begin to count the members that told these positions."""
         self._positions = {position.member: position for position in _read(told)}
 
     def note(self, told: Iterable[bytes]) -> None:
-        """Know how far counted members have come; others are passed over."""
+        """Note newer positions of counted members; other members are passed over."""
         for position in _read(told):
             if position.member in self._positions:
                 self._positions[position.member] = position
 
     @property
     def is_complete(self) -> bool:
-        """Whether all have handled the event."""
+        """Whether all counted members have handled the event."""
         return all(map(self._has_handled, self._positions.values()))
 
     def _has_handled(self, position: MemberPosition) -> bool:
         return Position.parse(position.at) >= self._wanted
 
     def result(self) -> Applied:
-        """Who has handled it, and who has not."""
+        """Which members have handled the event, and which have not."""
         result = Applied()
         for member, position in sorted(self._positions.items()):
             if self._event_id in position.failed:

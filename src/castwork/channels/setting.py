@@ -1,4 +1,4 @@
-"""Setting: configuration that every process shares, always current in memory."""
+"""Setting: configuration that every process shares and has in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from castwork.model.position import START
 from castwork.redis.connections import Connections
 from castwork.store.histories import Histories, read_event
 from castwork.store.members import Members
-from castwork.store.tail import Entry
+from castwork.store.tail import StreamEntry
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +25,11 @@ T = TypeVar("T")
 class Setting(Generic[T]):
     """A typed value shared by every process: reading it costs an attribute access.
 
-    It is the last event of a channel of its own, so a process that starts late or was away
-    has the current value as soon as the app is open.
+    The value is the last event of a history of its own, so a process that starts late has the
+    current value as soon as the app is open, and a process that was away gets it.
 
     Attributes:
-        name: its name.
+        name: the setting's name.
         value: the current value; the default until the app is open.
     """
 
@@ -58,7 +58,7 @@ class Setting(Generic[T]):
             A receipt; `await receipt.applied()` tells which processes have it.
 
         Raises:
-            InvalidArguments: it is not of the setting's type.
+            InvalidArguments: the value is not of the setting's type.
             ConnectionFailed: no server in time.
         """
         return await self._publisher.publish(value)
@@ -74,7 +74,7 @@ class Setting(Generic[T]):
         newest = await self._histories.newest()
         if newest is not None:
             self._take(newest)
-        # Not None: a value that is set from here on must not be missed.
+        # START, not None: a value that is set before the subscription is up must not be missed.
         after = START if newest is None else newest.position
         subscription = Subscription(
             self.name,
@@ -95,7 +95,7 @@ class Setting(Generic[T]):
     async def _on_event(self, value: T) -> None:
         self._apply(value)
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: StreamEntry) -> None:
         try:
             self._apply(self.codec.decode(read_event(entry).value.event))
         except (InvalidArguments, UndecodableEntry) as error:

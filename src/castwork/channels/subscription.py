@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from castwork.channels.event import EventCodec, Resync
 from castwork.channels.follower import Heard, HistoryFollower, PlainFollower
 from castwork.channels.handlers import Handler, call_handler
-from castwork.channels.members import Membership
+from castwork.channels.membership import Membership
 from castwork.model.errors import InvalidArguments, NotOpen, ServerError
 from castwork.store.members import Members
 
@@ -23,16 +23,16 @@ E = TypeVar("E")
 class Subscription(Generic[E]):
     """Hands every event of a channel to the handlers, one event at a time and in order.
 
-    A handler that raises does not stop the others, nor the next event; its error is logged
-    and told in receipts. A handler whose annotation allows `Resync` gets one when events are
-    missing for good.
+    A handler that raises stops neither the other handlers nor the next event; its error is logged
+    and told in receipts. A handler whose annotation allows `Resync` gets a `Resync` when events
+    are missing for good.
 
     Args:
-        channel: its name.
-        codec: decodes its events.
+        channel: the channel's name.
+        codec: decodes the events.
         handlers: the functions.
-        follower: reads it; not started yet.
-        members: of a channel with history, where this process tells how far it has come.
+        follower: reads the channel; not started yet.
+        members: where this process tells how far it has come; None without a history.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Subscription(Generic[E]):
             await self._membership.leave()
 
     async def _run(self) -> None:
-        """Follow the channel until it is closed. No error makes the handlers deaf for good."""
+        """Follow the channel until the follower is closed; after an error, go on."""
         while True:
             try:
                 async for item in self._follower.events():
@@ -121,7 +121,7 @@ class Subscription(Generic[E]):
                 await self._call(handler, resync)
 
     async def _call(self, handler: Handler, event: Any) -> str:
-        """Call one handler; return its error as text, empty if there was none."""
+        """Call one handler; return its error as text, empty if it raised none."""
         try:
             await call_handler(handler, event)
         except Exception as error:

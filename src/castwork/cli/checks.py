@@ -128,6 +128,7 @@ def _of_queue(queue: Queue, health: QueueHealth, *, is_served: bool) -> Check:
         )
     if health.dead:
         problems.append(f"{health.dead} dead letters (castwork dead list)")
-    facts = f"{health.running} running, {health.consumers} consumers"
+    plural = "" if health.consumers == 1 else "s"
+    facts = f"{health.running} running, {health.consumers} consumer{plural}"
     name = queue.name if queue.stream is None else f"{queue.name} ({queue.group})"
     return _check(name, not problems, "; ".join([facts, *problems]))

@@ -16,7 +16,7 @@ from castwork.model.errors import (
 
 #: Exit code of a command that did not work.
 FAILED = 1
-#: Exit code of a command that was asked wrongly, so that asking again will not help.
+#: Exit code of a command with wrong arguments: running it again will not help.
 MISUSED = 2
 #: Exit code of a worker whose event loop was blocked for good; its supervisor starts another.
 STUCK = 70

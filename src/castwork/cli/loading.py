@@ -1,9 +1,10 @@
-"""Finding what a command names: the user's App ("module:attribute"), and its channels."""
+"""Finds what a command names: the user's App ("module:attribute"), and its channels."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
@@ -83,6 +84,22 @@ def split_name(name: str) -> tuple[str, str]:
     if not all(part.isidentifier() for part in [*module.split("."), attribute]):
         raise Failure(f"not a module: {name!r}; it looks like my_backend:app", code=MISUSED)
     return module, attribute
+
+
+def find_own_api(module: ModuleType) -> Any:
+    """The ASGI app that a module calls `api`; None if there is none."""
+    api = getattr(module, "api", None)
+    return api if is_asgi(api) else None
+
+
+def is_asgi(api: object) -> bool:
+    """Whether something is an ASGI app: awaitable when called with scope, receive and send."""
+    if isinstance(api, type) or not callable(api):
+        return False
+    call = api if inspect.isroutine(api) else type(api).__call__
+    parameters = inspect.signature(call).parameters.values()
+    wanted = 3 if call is api else 4
+    return inspect.iscoroutinefunction(call) and len(parameters) == wanted
 
 
 def find_channel(app: App, name: str) -> Channel[Any]:

@@ -1,4 +1,4 @@
-"""The `castwork` program: whatever goes wrong in a command is told in one line."""
+"""The `castwork` program: a command that fails tells the error in one line."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def gateway_router(
 ) -> APIRouter:
     """Make a router with all of the gateway's routes, for an app of your own.
 
-    Open the castwork app in your app's lifespan (`gateway_lifespan` does), and bound the
-    bodies of your own routes; those of the gateway are bound by the app's `Limits.payload`.
+    Open the castwork app in your app's lifespan, as `gateway_lifespan` does. Bound the bodies of
+    your own routes; bodies of the gateway's routes are bound by the app's `Limits.payload`.
 
     Args:
         app: what to serve.
@@ -99,7 +99,7 @@ async def _answer_error(_: Request, error: Exception) -> Response:
 
 
 def _front(gateway: FastAPI, page: Path | None) -> Callable[[], Response]:
-    """What `/` answers."""
+    """The route that answers `/`."""
 
     def show_page() -> Response:
         assert page is not None

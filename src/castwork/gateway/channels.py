@@ -40,7 +40,7 @@ class ChannelRoutes:
     """The routes under `/channels`.
 
     Args:
-        app: whose channels.
+        app: the app whose channels these are.
         hub: shares one subscription of a channel among its subscribers.
         streams: where open event streams are kept.
         origins: other sites whose pages may publish.

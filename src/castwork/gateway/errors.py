@@ -51,7 +51,7 @@ class ForeignOrigin(CastworkError):
 
 
 class TooMany(CastworkError):
-    """One socket asks for more than it may have."""
+    """One socket asks to follow more channels and tasks than it may."""
 
 
 #: Status and name of each error; an entry for the error's own class counts before those of its

@@ -1,4 +1,4 @@
-"""An event of a channel as it goes to clients: encoded at most once for each protocol."""
+"""Frames: events of channels for clients, encoded at most once for each protocol."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 class Frame:
-    """One event, shared by all subscribers that it goes to.
+    """One event, or a `Resync`, shared by all subscribers of a channel.
 
     Attributes:
         id: position in the history, empty on a channel without history.
         event: the event as JSON in one line, None for a `Resync`.
-        size: bytes.
+        size: bytes of the event.
     """
 
     def __init__(self, channel: str, event_id: str, event: bytes | None) -> None:
@@ -37,19 +37,19 @@ class Frame:
 
     @cached_property
     def position(self) -> Position | None:
-        """The id as a position, None where there is none."""
+        """The id as a position, None on a channel without history."""
         return Position.parse(self.id) if self.id else None
 
     @cached_property
     def sse(self) -> bytes:
-        """As a server-sent event."""
+        """The frame as a server-sent event."""
         if self.event is None:
             return sse_frame("resync", encode({"channel": self.channel}))
         return sse_frame("", self.event, self.id)
 
     @cached_property
     def message(self) -> str:
-        """As a message of a socket."""
+        """The frame as a message of a socket."""
         name = encode(self.channel).decode()
         if self.event is None:
             return f'{{"type":"resync","channel":{name}}}'
@@ -71,7 +71,7 @@ class FrameMaker:
         self._channel = channel
 
     def make(self, item: Heard | Resync) -> Frame | None:
-        """Make a frame; None for what is no event of the channel's type."""
+        """Make a frame; None for an event that is not of the channel's type."""
         if isinstance(item, Resync):
             return self.resync()
         try:
@@ -82,9 +82,9 @@ class FrameMaker:
         return Frame(self.name, item.id, item.event)
 
     def resync(self) -> Frame:
-        """The notice that events are missing."""
+        """A frame that says that events are missing."""
         return Frame(self.name, "", None)
 
     def reader(self, after: Position | None) -> HistoryFollower:
-        """A reader of the history behind an event."""
+        """A reader of the history behind a position."""
         return self._channel.history_follower(after)

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Feed:
-    """The events of one channel, handed to every subscriber of it."""
+    """Follows one channel, and hands its events to all subscribers."""
 
     def __init__(self, channel: Channel[Any]) -> None:
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -33,11 +33,11 @@ class Feed:
 
     @property
     def is_over(self) -> bool:
-        """Whether it hands out nothing any more."""
+        """Whether the feed has ended, or is ending."""
         return self._pump.done() or self._pump.cancelling() > 0
 
     def add(self, after: Position | None) -> Subscriber:
-        """Make a subscriber, which gets the events from the next one on."""
+        """Make a subscriber; the feed hands it all events from the next one on."""
         subscriber = Subscriber(self._maker, after, self._remove)
         self._subscribers[subscriber] = None
         if self.started.done() and isinstance(self._follower, HistoryFollower):
@@ -67,7 +67,7 @@ class Feed:
             await self._follower.start()
         except Exception as error:
             self.started.set_exception(error)
-            self.started.exception()  # seen, should everyone who waits for it be gone
+            self.started.exception()  # marked as seen: perhaps nobody waits any more
             raise
         if isinstance(self._follower, HistoryFollower):
             for subscriber in self._subscribers:
@@ -106,7 +106,8 @@ class Hub:
         """Subscribe; what is published after the return reaches the subscriber.
 
         Args:
-            after: id of the last event that it has, None to begin with the next event.
+            channel: the channel.
+            after: id of the last event that the subscriber has, None to begin with the next event.
 
         Raises:
             ConnectionFailed: no server in time.

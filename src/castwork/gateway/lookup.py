@@ -1,4 +1,4 @@
-"""Finding what a path names: tasks and channels."""
+"""Finds the channel or the task that a path names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def find_channel(app: App, name: str) -> Channel[Any]:
     """Find a channel.
 
     Raises:
-        UnknownChannel: there is none; the error tells names that are close.
+        UnknownChannel: there is none; the error has names that look alike.
     """
     if name not in app.channels:
         close = get_close_matches(name, app.channels)
@@ -24,10 +24,9 @@ def find_channel(app: App, name: str) -> Channel[Any]:
 
 
 async def find_task(app: App, task_id: str) -> Task[Any]:
-    """Find a task that exists, or that may yet begin to.
+    """Find a task that exists; the task of an adopted entry may not exist yet.
 
-    An entry of an adopted stream has no record before its task starts, so that its id is taken on
-    trust.
+    Such an entry has no record before its task starts, so that its id is not checked.
 
     Raises:
         TaskNotFound: there is no such task, or its record passed its TTL.

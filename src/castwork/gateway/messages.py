@@ -1,4 +1,4 @@
-"""What clients say over a socket: one verb a message, with the name of what it is about."""
+"""Messages of clients over a socket: one verb each, with the channel or task that it names."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _decode = msgspec.json.Decoder(Message).decode
 
 
 def parse_message(text: str | bytes) -> tuple[str, str, Message]:
-    """Read a message: its verb, what the verb is about, and the whole message.
+    """Read a message: its verb, the channel or task that the verb names, and the whole message.
 
     Raises:
         InvalidArguments: the text is not JSON, or has not exactly one verb.

@@ -23,7 +23,7 @@ _PER_QUEUE = {
 
 
 class Snapshot(Collector):
-    """What queues and workers looked like at one moment.
+    """The state of queues and workers at one moment.
 
     Args:
         listeners: clients that listen to channels through this gateway.

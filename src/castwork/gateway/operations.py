@@ -27,7 +27,7 @@ class OperationRoutes:
     """The routes for those who run the system.
 
     Args:
-        app: what to look at.
+        app: the app to look at.
         hub: counted in the metrics.
         origins: other sites whose pages may replay dead letters.
     """
@@ -82,7 +82,7 @@ class OperationRoutes:
         return json_response({"purged": letter_id, "queue": letters.queue})
 
     async def tell_alive(self) -> Response:
-        """Answer: the process lives. That says nothing of the server."""
+        """Answer that the process lives, whether or not the server can be reached."""
         return json_response({"alive": True})
 
     async def tell_ready(self) -> Response:

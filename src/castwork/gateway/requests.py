@@ -1,4 +1,4 @@
-"""Reading requests: bodies within bounds, and none that another site's page slipped in."""
+"""Reads requests: bounds bodies, and refuses requests that pages of other sites send."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from castwork.gateway.errors import ForeignOrigin, NotJson, error_response
 from castwork.model.errors import PayloadTooLarge
 
-#: What callers from outside may ask for: seconds of a delay, characters of an idempotency key.
+#: Bounds for callers from outside: seconds of a delay, characters of an idempotency key.
 LONGEST_DELAY = 366 * 86_400
 LONGEST_KEY = 255
 
@@ -19,7 +19,7 @@ LONGEST_KEY = 255
 class BodyLimit:
     """Answers 413 to every request whose body is over the limit, multipart uploads included.
 
-    A declared length is judged before anything is read; a streamed body is counted.
+    A declared length is checked before anything is read; a streamed body is counted.
     """
 
     def __init__(self, app: ASGIApp, *, limit: int) -> None:
@@ -70,8 +70,9 @@ class BodyLimit:
 async def read_json(request: Request, *, limit: int, origins: Sequence[str]) -> bytes:
     """Read a JSON body, which may be absent.
 
-    Browsers send what is not JSON across sites without asking, so a body needs the content
-    type, and a request without one must not come from another site's page.
+    Browsers let a page send other content than JSON to any site without asking that site first. So
+    a body needs the content type of JSON, and a request without that type must not come from a
+    page of another site.
 
     Raises:
         PayloadTooLarge: the body is over `limit` bytes.
@@ -96,7 +97,7 @@ async def read_json(request: Request, *, limit: int, origins: Sequence[str]) -> 
 
 
 def check_origin(headers: Mapping[str, str], origins: Sequence[str]) -> None:
-    """Refuse what a page of another site sends without the browser asking us first.
+    """Refuse a request of another site's page that the browser sent without asking us first.
 
     Raises:
         ForeignOrigin: the `Origin` is neither this host nor one of `origins`.

@@ -1,4 +1,4 @@
-"""Answers in JSON, encoded as everything else of castwork's."""
+"""Responses in JSON, encoded as all of castwork's JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One subscriber of a channel: a bounded queue, and the way back for a slow reader."""
+"""Subscriber: a bounded queue of one client's frames; a slow client reads from the history."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from castwork.model.position import Position
 
 logger = logging.getLogger(__name__)
 
-#: Events, and bytes, held for a slow subscriber. Beyond them its queue is dropped.
+#: Events, and bytes, held for a slow subscriber. When there are more, the queue is dropped.
 HELD = 500
 HELD_BYTES = 4_000_000
 
-#: Seconds between looks whether a server that is away is back.
+#: Seconds between tries to read while the server is away.
 PATIENCE = 0.5
 
 #: Events handed on at once while catching up.
@@ -27,13 +27,13 @@ _BATCH = 100
 class Subscriber:
     """One client's subscription to a channel, fed by `put`.
 
-    When it is too slow, its queue is dropped. On a channel with history it then reads what it
-    missed from there; on one without, a resync frame tells it.
+    When the client is too slow, the queue is dropped. On a channel with history the subscriber then
+    reads the missed events there; on a channel without history the client gets a resync frame.
 
     Args:
         maker: makes frames of the channel.
-        after: position of the last event that it has, None to begin with the next event.
-        leave: called when it wants no more.
+        after: position of the last event that the client has, None to begin with the next event.
+        leave: called when the client wants no more frames.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class Subscriber:
         self._news = asyncio.Event()
         self._ended = False
         if after is not None and not maker.has_history:
-            self.put(maker.resync())  # nobody knows what it missed
+            self.put(maker.resync())  # events after that id are not kept anywhere
 
     def begin(self, last: Position) -> None:
-        """Know the last event before the first one that is put."""
+        """Take the position of the last event before the first frame that is put."""
         if self._last is None:
             self._last = last
 
@@ -73,16 +73,16 @@ class Subscriber:
             self._queue.append(self._maker.resync())
 
     def end(self) -> None:
-        """There will be no more frames."""
+        """End `batches`, as there will be no more frames."""
         self._ended = True
         self._news.set()
 
     def leave(self) -> None:
-        """Want no more frames."""
+        """Leave the feed, as the client wants no more frames."""
         self._on_leave(self)
 
     async def batches(self) -> AsyncGenerator[list[Frame], None]:
-        """Yield frames as they come, in order and each once, those that are ready together."""
+        """Yield frames in order, each once; frames that are ready together come in one list."""
         while not self._ended:
             if self._behind:
                 self._behind = False
@@ -96,14 +96,14 @@ class Subscriber:
 
     def _take(self) -> list[Frame]:
         if self._behind:
-            return []  # the history comes first
+            return []  # the events in the history come first
         batch = [frame for frame in self._queue if self._is_new(frame)]
         self._queue.clear()
         self._bytes = 0
         return batch
 
     def _is_new(self, frame: Frame) -> bool:
-        """Whether the subscriber has not had the frame; from now on it has."""
+        """Whether the client has not had the frame; notes it as had."""
         if frame.position is None:
             return True
         if self._last is not None and frame.position <= self._last:

@@ -19,14 +19,14 @@ from castwork.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between looks whether a server that is away is back.
+#: Seconds between tries to read while the server is away.
 _PATIENCE = 0.5
 
 
 async def follow_task(
     task: Task[Any], after: str | None
 ) -> AsyncGenerator[Chunk | TaskStatus, None]:
-    """Follow a task until it ends; each chunk comes once, each change of status too.
+    """Follow a task until it ends; each chunk and each change of status comes once.
 
     When the server has been away, following goes on behind the last chunk.
 
@@ -54,7 +54,7 @@ async def follow_task(
 
 
 def public_status(status: TaskStatus) -> TaskStatus:
-    """A status without its traceback, which is for operators: dead letters have it."""
+    """A status without the traceback, which operators find in dead letters."""
     if status.error is None:
         return status
     error = msgspec.structs.replace(status.error, traceback="")

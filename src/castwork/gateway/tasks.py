@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from inspect import cleandoc
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -52,7 +53,7 @@ class TaskRoutes:
     """The routes under `/tasks`.
 
     Args:
-        app: whose tasks.
+        app: the app whose tasks these are.
         streams: where open event streams are kept.
         origins: other sites whose pages may enqueue.
     """
@@ -79,7 +80,7 @@ class TaskRoutes:
             {
                 "task": function.name,
                 "queue": function.queue.name,
-                "description": function.__doc__ or "",
+                "description": cleandoc(function.__doc__ or ""),
                 "arguments": function.signature.json_schema(),
             }
             for function in self._app.tasks
@@ -96,7 +97,8 @@ class TaskRoutes:
         idempotency_key: Key = None,
     ) -> Response:
         """Enqueue a call. With `wait`, answer its outcome if that comes in time."""
-        find_function(self._app.tasks, task_name)  # an unknown name is said before a bad body
+        # First, so that an unknown name is told even when the body is bad.
+        find_function(self._app.tasks, task_name)
         limit = self._app.settings.limits.payload
         arguments = await read_json(request, limit=limit, origins=self._origins) or b"{}"
         options: CallOptions = {"priority": priority, "delay": delay}
@@ -142,7 +144,7 @@ async def _pieces(task: Task[Any], after: str | None) -> AsyncGenerator[bytes, N
 
 
 async def _wait_for(task: Task[Any], seconds: float) -> TaskStatus:
-    """The final status if it comes in time, else the status then."""
+    """The final status if it comes in time, else the present status."""
     try:
         return await task.wait(seconds)
     except ResultTimeout:

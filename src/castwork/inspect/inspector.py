@@ -1,4 +1,4 @@
-"""Inspector: what waits, what runs, and who works."""
+"""Inspector: reads what waits and what runs, and which workers live."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Inspector:
         return [await look_at_queue(store.place) for store in stores if store.queue.keeps_records]
 
     async def workers(self) -> list[dict[str, Any]]:
-        """The live workers: what each says of itself, and seconds since its last sign of life."""
+        """The workers on the register: what each says of itself, and how long it was silent."""
         workers = []
         for member in await self._workers.alive():
             try:

@@ -1,4 +1,4 @@
-"""What `task.options(...)` says about calls, as users write it and as it is kept."""
+"""The options of calls: as users write them, and as checked settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from castwork.model.errors import DefinitionError, InvalidArguments
 from castwork.model.states import Priority
 
-#: How much may travel beside a task's arguments.
+#: Labels, bytes of a label, and bytes of all headers that may travel with a task.
 _LABELS, _LABEL_BYTES, _HEADER_BYTES = 16, 200, 8192
 
 
@@ -32,21 +32,21 @@ class CallOptions(TypedDict, total=False):
 
 
 class CallSettings(msgspec.Struct, frozen=True):
-    """What `task.options(...)` says about a call; equal ones hash alike.
+    """What `task.options(...)` says about a call; equal settings have equal hashes.
 
     Args:
         priority: the lane.
         delay: seconds to wait before the task is queued.
-        id: the caller's own id; a second enqueue with it returns the first task.
-        key: idempotency key; a second enqueue with it returns the first task.
+        id: the caller's own id; a second enqueue with the id returns the first task.
+        key: idempotency key; a second enqueue with the key returns the first task.
         key_ttl: seconds that the key is remembered.
         deadline: seconds after which it is too late to start; the task then expires.
-        attempts: replaces the task function's.
-        timeout: replaces the task function's, in seconds.
-        owner: whose task it is.
-        tenant: the owner's tenant; keys of different tenants are different.
-        labels: what the task is searched by, as sorted pairs.
-        headers: what travels from the caller to the task, as sorted pairs.
+        attempts: replaces the task function's `attempts`.
+        timeout: replaces the task function's `timeout`, in seconds.
+        owner: the task's owner.
+        tenant: the owner's tenant; equal keys of different tenants do not meet.
+        labels: sorted pairs by which the task is searched.
+        headers: sorted pairs that travel from the caller to the task.
     """
 
     priority: Priority = Priority.NORMAL
@@ -65,13 +65,15 @@ class CallSettings(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.key_ttl < 1:
             raise DefinitionError("key_ttl must be at least 1 second")
+        if self.key == "":
+            raise DefinitionError("key is empty: all such calls would be the same task")
 
     def replaced(self, options: CallOptions) -> CallSettings:
         """The same settings with some options changed.
 
         Raises:
             DefinitionError: an option is unknown or has no such value.
-            InvalidArguments: labels or headers are not text, or too much.
+            InvalidArguments: labels or headers are not text, or too many or too long.
         """
         values: dict[str, Any] = dict(options)
         if "priority" in values:
@@ -81,7 +83,7 @@ class CallSettings(msgspec.Struct, frozen=True):
                 values[name] = _pairs(name, values[name])
         try:
             return msgspec.structs.replace(self, **values)
-        except DefinitionError:  # a TypeError, too: what a value is refused for
+        except DefinitionError:  # a value was refused; it is a TypeError, too
             raise
         except TypeError as error:
             raise DefinitionError(f"no such option: {error}") from error

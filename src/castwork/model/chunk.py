@@ -1,7 +1,7 @@
 """Chunk: one streamed piece of a task's output, and its form in Redis.
 
-A chunk's id is `attempt-number`. It is also its id in the stream, so that a worker which lost its
-lease cannot write any more: its ids are below those of the next attempt.
+A chunk's id is `attempt-number`, which is also its entry's id in the stream. So a worker that lost
+its lease cannot write any more: its chunks' ids are below the ids of the next attempt.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
     Attributes:
         id: `attempt-number`; pass the last one as `after` to go on behind it.
-        kind: `chunk`, `progress`, or `reset`: a new attempt began, what came before is void.
+        kind: `chunk`, `progress`, or `reset`: a new attempt began, and earlier chunks are void.
         data: the piece; for progress `{"done": 0.5, "message": "..."}`.
     """
 
@@ -36,13 +36,13 @@ class Chunk(msgspec.Struct, frozen=True):
         """The id as (attempt, number).
 
         Raises:
-            UndecodableEntry: it is something else.
+            UndecodableEntry: the id is something else.
         """
         return Position.parse(self.id)
 
 
 class _Live(msgspec.Struct, omit_defaults=True):
-    """A chunk as it is announced: its data is encoded already."""
+    """A chunk as it is announced; its data is already JSON."""
 
     id: str
     kind: str
@@ -55,7 +55,7 @@ _decode_data = msgspec.json.Decoder().decode
 
 
 def encode_data(chunk: Chunk) -> bytes:
-    """The data of a chunk as it lies in the stream: JSON, or nothing for None.
+    """The data of a chunk as the stream holds it: JSON, or empty for None.
 
     Raises:
         TypeError: the data has no JSON form.
@@ -94,9 +94,9 @@ def decode_chunk(position: Position, fields: list[bytes]) -> Chunk:
 
 
 def predecessor(chunk: Chunk, position: Position) -> Position | None:
-    """The chunk that comes before this one without a gap; None where any may.
+    """The position of the chunk that must come before this one; None where any chunk may.
 
-    A `reset` voids what came before, and nothing comes before the first chunk of a task.
+    Before a `reset` may come any chunk, as it voids them, and before a task's first chunk none.
     """
     if chunk.kind == RESET or position == (1, 1):
         return None

@@ -32,7 +32,7 @@ def encode_value(value: object) -> bytes:
 
 
 def _dump_foreign(value: Any) -> Any:
-    """Give msgspec a plain form of a value that it does not know."""
+    """Give msgspec a plain form of a value of a type that it does not know."""
     dump = getattr(value, "model_dump", None)
     if dump is not None:
         return dump(mode="json")

@@ -1,4 +1,4 @@
-"""Delivery: one task as one worker got it, and with that its fencing token."""
+"""Delivery: one task as one worker got it, with its fencing token."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class Delivery:
     for a delivery whose lease has passed on.
 
     Attributes:
-        lane: position of its lane among the queue's lanes, from 0.
-        entry_id: id of its stream entry.
+        lane: position of the task's lane among the queue's lanes, from 0.
+        entry_id: id of the task's stream entry.
         deliveries: how often that entry was delivered, this time included.
         task_id: the task.
-        producer: who is told of the task's outcome; empty where the id names nobody.
-        moved: whether the entry is another one than the id names.
+        producer: the producer that is told the outcome; empty where the task id names none.
+        moved: whether the task id does not name this entry.
     """
 
     __slots__ = ("deliveries", "entry_id", "lane", "moved", "producer", "task_id")

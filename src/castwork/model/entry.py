@@ -2,9 +2,9 @@
 
 An entry of castwork's own has the field `call`: the task function's name, the last fourteen digits
 of the task id and the arguments as JSON, with a space between them. `id` and `at` (the server's
-milliseconds when the task was enqueued) follow where the entry is not the one that the id names,
+milliseconds when the task was enqueued) follow where the task id does not name this entry, and
 `meta` where the task carries anything else. Other programs may write the fields `task`, `args` and
-optionally `id` and `meta` instead. The name `call` is the version of the format.
+optionally `id` and `meta` instead. A later version of the format would replace the name `call`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from castwork.model.errors import UndecodableEntry
 from castwork.model.ids import is_nonce
 from castwork.model.record import ErrorInfo
 
-#: A number of deliveries. Above the bound it could not stand in the id of a chunk.
+#: A number of deliveries, bounded so that it can stand in the id of a chunk.
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
@@ -27,16 +27,17 @@ class Meta(msgspec.Struct, omit_defaults=True):
 
     Attributes:
         attempts: deliveries before this entry was written.
-        uncounted: those of them that do not count against the task's attempts (a worker was
-            stopped in mid-run).
+        uncounted: how many of those deliveries do not count against the task's attempts, as
+            a worker was stopped in mid-run.
         expires_ms: milliseconds after the task was enqueued when it is too late to start.
         max_attempts: replaces the task function's `attempts`.
         timeout: replaces the task function's `timeout`, in seconds.
         errors: the last failures, newest last.
-        owner: whose task it is.
+        owner: the task's owner.
         tenant: the owner's tenant.
-        labels: what the task is searched by.
-        headers: what travels from the caller to the task: a trace, a request's id.
+        labels: names and values by which the task is searched.
+        headers: names and values that travel from the caller to the task, as a trace or a
+            request's id.
     """
 
     attempts: _Count = 0
@@ -56,11 +57,11 @@ class Entry(msgspec.Struct):
 
     Attributes:
         task: name of the task function, as it stands in entries (see `wire_name`).
-        nonce: the last digits of its id; empty where another program wrote the entry.
+        nonce: the last digits of the task id; empty where another program wrote the entry.
         args: the arguments by name, as JSON.
-        id: the task id where it is not the entry's own, else empty.
+        id: the task id where it does not name this entry, else empty.
         at: the server's milliseconds when the task was enqueued, 0 where the entry's id tells.
-        meta: the rest, None for a plain task.
+        meta: what the task carries beside its call, None for a plain task.
     """
 
     task: bytes
@@ -77,7 +78,7 @@ class Entry(msgspec.Struct):
 
     @property
     def call(self) -> bytes:
-        """The field that says what the task calls."""
+        """The field `call`: the function, the nonce and the arguments."""
         return b"%b %b %b" % (self.task, self.nonce, self.args)
 
     def fields(self) -> list[bytes | str]:
@@ -90,7 +91,7 @@ class Entry(msgspec.Struct):
         return fields
 
 
-#: What stands for the last digits of a task id that castwork did not make.
+#: What stands in place of the nonce where castwork did not make the task id.
 _NO_NONCE = (b"", b"-")
 
 encode_meta = msgspec.json.Encoder().encode
@@ -134,7 +135,7 @@ def parse_entry(fields: list[bytes]) -> Entry:
 
 
 def _line(raw: bytes) -> str:
-    """A task id: one line, as keys and records are told in lines."""
+    """A task id; it must be one line, as messages that tell outcomes consist of lines."""
     if b"\n" in raw:
         raise UndecodableEntry(f"no task id: {raw[:50]!r}")
     return raw.decode()

@@ -1,14 +1,14 @@
-"""Ids that cannot be guessed. A task's id also names its queue, its place, and who hears of it.
+"""Ids that cannot be guessed. A task's id also names its queue, its entry and its producer.
 
 A made task id is `QUEUE-` and 32 digits of base 32 (RFC 4648's extended hex alphabet, which
 `int(text, 32)` reads):
 
     9 milliseconds   6 count   1 lane   2 partition   6 producer   8 random
 
-The first fifteen are the id of the stream entry, so that ids sort by time and lead to the entry
-without a lookup; `lane` is `H`, `N` or `L`, or `D` for a task whose entry the server must be asked
-for (it was delayed, or has a key). `producer` names the channel on which the outcome is told.
-An id that the caller chose is `QUEUE:` and its own text.
+The first fifteen are the id of the stream entry, the task's place, so that ids sort by time and
+lead to the entry without a lookup. `lane` is `H`, `N` or `L`, or `D` for a task that was delayed or
+has a key: only the server knows such a task's entry. `producer` names the Redis channel on which
+the outcome is told. An id that the caller chose is `QUEUE:` and the caller's text.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ _LANES = {letter: priority for priority, letter in _LETTERS.items()}
 _MADE = re.compile(r"-([0-9A-V]{15})([HNLD])([0-9A-V]{2})([0-9A-V]{6})[0-9A-V]{8}\Z")
 _OWN = re.compile(r"(?![0-9]+-[0-9]+\Z)[A-Za-z0-9_.~-]{1,128}\Z")
 
-#: Bytes drawn at a time: a system call per id would cost more than all else about it.
+#: Bytes drawn at a time: a system call per id would cost more than all the rest of making it.
 _DRAWN = 4000
+
+#: Each byte as a digit; as 32 divides 256, all digits are equally likely.
+_AS_DIGITS = bytes(ord(DIGITS[byte & 31]) for byte in range(256))
 
 
 def _base32(number: int, length: int) -> str:
@@ -48,28 +51,21 @@ class _Source:
     """Random digits, drawn from the system in advance."""
 
     def __init__(self) -> None:
-        self._bytes = b""
+        self._digits = ""
         self._at = 0
         self.count = 0
 
     def digits8(self) -> str:
         """Eight random digits: 40 bits."""
         at = self._at
-        if at >= len(self._bytes):
-            self._bytes, at = os.urandom(_DRAWN), 0
-        self._at = at + 5
-        drawn = int.from_bytes(self._bytes[at : at + 5])
-        pairs = _PAIRS
-        return (
-            pairs[drawn >> 30]
-            + pairs[(drawn >> 20) & 1023]
-            + pairs[(drawn >> 10) & 1023]
-            + pairs[drawn & 1023]
-        )
+        if at >= len(self._digits):
+            self._digits, at = os.urandom(_DRAWN).translate(_AS_DIGITS).decode(), 0
+        self._at = at + 8
+        return self._digits[at : at + 8]
 
     def reset(self) -> None:
-        """Start over, as a forked child must: it would repeat its parent's digits."""
-        self._bytes, self._at = b"", 0
+        """Draw anew, as a forked child must: else it would repeat its parent's digits."""
+        self._digits, self._at = "", 0
 
 
 _source = _Source()
@@ -80,12 +76,12 @@ new_digits = _source.digits8
 
 
 def new_id() -> str:
-    """Return a unique id of 16 digits, for what needs no order."""
+    """Return a unique id of 16 digits, which says nothing about time."""
     return new_digits() + new_digits()
 
 
 def new_producer() -> str:
-    """Return the six digits by which outcomes find their way back to one producer."""
+    """Return six digits for a producer: they name the Redis channel of its tasks' outcomes."""
     return new_digits()[:6]
 
 
@@ -95,7 +91,10 @@ def process_id(host: str) -> str:
 
 
 class PlaceNames:
-    """Names the places of entries. Those that a read brings mostly share their millisecond."""
+    """Names the places of entries in task ids.
+
+    The name of the last millisecond is kept, as most entries that one read brings share theirs.
+    """
 
     def __init__(self) -> None:
         self._ms = b""
@@ -117,7 +116,7 @@ _DIGITS = DIGITS.encode()
 
 
 def is_nonce(digits: bytes) -> bool:
-    """Whether bytes are producer and random digits of a made id."""
+    """Whether bytes are the producer's and the random digits of a made id."""
     return len(digits) == 14 and not digits.translate(None, _DIGITS)
 
 
@@ -127,7 +126,7 @@ def lane_suffix(priority: Priority, partition: int = 0) -> str:
 
 
 def deferred_id(queue: str, nonce: str) -> str:
-    """Return the id of a task whose place is not in it. Only its order rests on our clock."""
+    """Return an id that does not name the task's place. Our clock is used for its order only."""
     _source.count = (_source.count + 1) & 0x3FFFFFFF
     return f"{queue}-{_base32(time.time_ns() // 1_000_000, 9)}{_base32(_source.count, 6)}D00{nonce}"
 
@@ -136,10 +135,10 @@ class MadeId(NamedTuple):
     """What a made task id says.
 
     Attributes:
-        entry: id of the stream entry, None where the server must be asked for it.
-        lane: its lane.
-        producer: who is told the outcome.
-        nonce: producer and random digits, as the entry holds them.
+        entry: id of the stream entry, None where only the server knows it.
+        lane: the entry's lane.
+        producer: the producer that is told the outcome.
+        nonce: the producer's and the random digits, as the entry holds them.
     """
 
     entry: Position | None
@@ -149,7 +148,7 @@ class MadeId(NamedTuple):
 
 
 def parse_made_id(task_id: str) -> MadeId | None:
-    """Read a made id; None for a caller's own and for an adopted entry's."""
+    """Read a made id; None for an id of the caller's own and for an adopted entry's id."""
     found = _MADE.search(task_id)
     if found is None:
         return None
@@ -161,7 +160,7 @@ def parse_made_id(task_id: str) -> MadeId | None:
 
 
 def producer_of(task_id: str) -> str:
-    """Who is told of a task: its producer, empty for ids that name none."""
+    """The producer that is told a task's outcome; empty where the id names none."""
     return task_id[-14:-8] if _MADE.search(task_id) else ""
 
 

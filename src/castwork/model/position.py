@@ -11,8 +11,8 @@ class Position(NamedTuple):
     """A place in a stream: of an entry, of an event in a history, of a chunk in an output.
 
     Redis orders stream ids by both numbers (https://redis.io/docs/latest/develop/data-types/streams/).
-    In queues and histories they are milliseconds of the server's clock and a count within one
-    millisecond, in outputs the attempt and the number of the chunk.
+    In queues and histories the numbers are milliseconds of the server's clock and a count within
+    one millisecond, in outputs the attempt and the number of the chunk.
 
     Attributes:
         major: the number before the dash.
@@ -37,7 +37,7 @@ class Position(NamedTuple):
 
     @classmethod
     def parse_or_start(cls, text: str | None) -> Position:
-        """Read the position that a reader gives: none, empty and `0` are the beginning.
+        """Read the position that a reader gives: None, empty and `0` are the beginning.
 
         Raises:
             UndecodableEntry: the text is something else.

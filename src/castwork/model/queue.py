@@ -30,7 +30,7 @@ class Lane(msgspec.Struct, frozen=True):
 
     Attributes:
         name: `high`, `normal`, `low`, or `stream` for an adopted one.
-        share: part of the slots that it is sure of when lanes before it are full.
+        share: part of the slots that the lane is sure of when lanes before it are full.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Lane(msgspec.Struct, frozen=True):
 
     @property
     def priority(self) -> Priority:
-        """The lane that a task goes back to; one from an adopted stream goes to `normal`."""
+        """The lane that a task goes back to: `normal` for a task from an adopted stream."""
         return Priority.NORMAL if self.name == "stream" else Priority(self.name)
 
 
@@ -54,9 +54,9 @@ class Queue(msgspec.Struct, frozen=True):
 
     Attributes:
         name: the queue's name.
-        lanes: what it is served from, the most urgent first.
+        lanes: the lanes that the queue is served from, the most urgent first.
         settings: bounds.
-        stream: key of the stream that it adopts, None for a queue of castwork's own.
+        stream: key of the stream that the queue adopts, None for a queue of castwork's own.
         group: the consumer group, the same on every lane.
         owned: whether entries of an adopted stream are deleted once acknowledged.
         keeps_records: whether outcomes are stored (not for group subscriptions).
@@ -72,7 +72,7 @@ class Queue(msgspec.Struct, frozen=True):
 
     @property
     def id_prefix(self) -> str:
-        """What the ids of its tasks begin with: its name, or stream and group of an adopted one."""
+        """What task ids begin with: the queue's name, or an adopted stream's key and group."""
         if self.stream is None or self.name != self.stream:
             return self.name
         return f"{self.stream}:{self.group}"
@@ -83,11 +83,11 @@ def adopted_queue(
 ) -> Queue:
     """A queue around a stream that others write to.
 
-    Its tasks are retried on lanes of castwork's own beside the stream.
+    Tasks are retried on lanes of castwork's own beside the stream.
 
     Args:
-        stream: its key.
-        group: the consumer group to read it with.
+        stream: the stream's key.
+        group: the consumer group to read the stream with.
         name: the queue's name; the stream's by default.
         owned: delete entries once acknowledged; False where others read the stream too.
         keeps_records: store outcomes.
@@ -120,7 +120,7 @@ def check_printable(what: str, name: str) -> str:
     """Return a name that becomes part of keys.
 
     Raises:
-        DefinitionError: it has control characters, which divide lines of messages.
+        DefinitionError: the name has control characters, which divide lines of messages.
     """
     if not name.isprintable():
         raise DefinitionError(f"{what} {name!r}: such a name has no control characters")

@@ -9,7 +9,7 @@ import msgspec
 from castwork.model.errors import UndecodableEntry
 from castwork.model.states import TaskState
 
-#: The version that records carry. Readers take any: fields that they do not know are left out.
+#: The version in new records. Readers take any version, and ignore fields that they do not know.
 FORMAT = 1
 
 
@@ -18,7 +18,7 @@ class ErrorInfo(msgspec.Struct, omit_defaults=True):
 
     Attributes:
         type: name of the exception's class.
-        message: its text.
+        message: the exception's text.
         traceback: the last frames, for people.
         attempt: the attempt that failed.
         worker: the worker that ran it.
@@ -34,7 +34,7 @@ class ErrorInfo(msgspec.Struct, omit_defaults=True):
 class TaskFacts(msgspec.Struct, omit_defaults=True):
     """What is known of a task from any side.
 
-    Times are seconds since 1970 by the worker's clock: for people, nothing is decided by them.
+    Times are seconds since 1970 by the worker's clock, for people: no decision depends on them.
 
     Attributes:
         status: what the task is doing.
@@ -63,7 +63,7 @@ class TaskFacts(msgspec.Struct, omit_defaults=True):
 
 
 class Record(TaskFacts, omit_defaults=True):
-    """What Redis holds of a task under `{queue}:task:<id>`.
+    """What Redis holds of a task, under the task's record key.
 
     Attributes:
         v: version of the format; 0 where the writer named none.
@@ -89,10 +89,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_record(record: Record) -> bytes:
-    """Encode a record in the current format; it is one line, whatever its result looks like."""
+    """Encode a record in the current format, as one line even if its result has several."""
     record.v = FORMAT
     raw = _encode(record)
-    if record.result is not msgspec.UNSET and b"\n" in raw:  # the caller's own JSON, between tokens
+    # JSON has line breaks only between tokens, where a space means the same.
+    if record.result is not msgspec.UNSET and b"\n" in raw:
         return raw.replace(b"\n", b" ")
     return raw
 
@@ -108,7 +109,7 @@ def decode_record(raw: bytes) -> Record:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise UndecodableEntry(f"not a task record: {error}: {raw[:200]!r}") from error
     if record.result is not msgspec.UNSET:
-        record.result = record.result.copy()  # do not keep the whole reply alive
+        record.result = record.result.copy()  # else it would keep the whole reply in memory
     return record
 
 

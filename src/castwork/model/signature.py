@@ -1,4 +1,4 @@
-"""A task function's signature as a codec: arguments to JSON and back, checked both ways."""
+"""Signature: turns a task function's arguments into JSON and back, checked both ways."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Kind(Enum):
 class Signature:
     """Binds, checks, encodes and decodes the arguments of one function.
 
-    A struct with one field per parameter is made once, so that decoding a task's arguments
-    is one call into msgspec and also validates them.
+    A struct with one field per parameter is made once, so that one call into msgspec decodes and
+    validates a task's arguments.
 
     Args:
         function: the function. Parameters need names and, for checking, annotations.
@@ -73,9 +73,9 @@ class Signature:
             raise DefinitionError(f"task function {name!r}: {error}") from error
 
     def _make_call(self, name: str) -> type[msgspec.Struct]:
-        """A struct that binds a call's arguments as Python would, at a tenth of the price.
+        """A struct that binds a call's arguments as Python would, at a tenth of the cost.
 
-        Defaults are left out, so that those of the worker count.
+        Defaults are left out of the JSON, so that the worker's defaults count.
         """
         fields: list[Any] = [
             (parameter.name, Any)
@@ -89,8 +89,8 @@ class Signature:
         """Bind a call's arguments, encode them by name, and check them as the worker will.
 
         Raises:
-            InvalidArguments: they do not fit the signature or have no JSON form; `field` names
-                the culprit.
+            InvalidArguments: the arguments do not fit the signature or have no JSON form; `field`
+                names the culprit.
         """
         try:
             if self._call is not None:
@@ -106,7 +106,7 @@ class Signature:
         """Decode and validate arguments.
 
         Raises:
-            InvalidArguments: they are not JSON, or do not fit; `field` names the culprit.
+            InvalidArguments: the arguments are not JSON, or do not fit; `field` names the culprit.
         """
         try:
             return self._decode(raw)
@@ -116,13 +116,13 @@ class Signature:
             raise InvalidArguments(f"the arguments are not JSON: {error}") from error
 
     def decode_text(self, raw: bytes) -> msgspec.Struct:
-        """Decode the arguments of an adopted entry, whose producer knows of text only.
+        """Decode the arguments of an adopted entry, whose fields are all text.
 
         Numbers, booleans and times are read from their text, lists and objects from JSON;
         fields that are no parameters are left out.
 
         Raises:
-            InvalidArguments: they do not fit; `field` names the culprit.
+            InvalidArguments: the arguments do not fit; `field` names the culprit.
         """
         named = decode_any(raw)
         return self.convert(
@@ -143,7 +143,7 @@ class Signature:
         """Validate arguments given as plain values; text is converted when not `strict`.
 
         Raises:
-            InvalidArguments: they do not fit; `field` names the culprit.
+            InvalidArguments: the arguments do not fit; `field` names the culprit.
         """
         try:
             return msgspec.convert(named, self.struct, strict=strict, dec_hook=load_foreign)
@@ -179,7 +179,7 @@ class Signature:
 
     @property
     def joins_text(self) -> bool:
-        """Whether the chunks are text, whose result is the joined text."""
+        """Whether the chunks are text, so that the result is the joined text."""
         if self.kind is not Kind.GENERATOR:
             return False
         return typing.get_args(self.returns)[:1] == (str,)
@@ -220,7 +220,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _takes_text(hint: Any) -> bool:
-    """Whether text that looks like JSON is as good a value for a parameter as what it says."""
+    """Whether a parameter takes text, so that text which looks like JSON must stay text."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType, typing.Annotated):
         return any(_takes_text(part) for part in typing.get_args(hint))
     return hint is str
@@ -235,7 +235,7 @@ def _frozen_default(default: Any) -> Any:
 
 
 def field_of(message: str) -> str:
-    """Find the argument or field that msgspec's message is about (`... - at `$.prompt``)."""
+    """Find the argument or field that a message of msgspec names, as in "... - at `$.prompt`"."""
     if "`$." in message:
         return message.rpartition("`$.")[2].rstrip("`").split(".")[0].split("[")[0]
     if "field `" in message:

@@ -1,4 +1,4 @@
-"""What `@app.task(...)` says, as users write it and as it is kept."""
+"""The options of task functions: as users write them, and as checked settings."""
 
 from __future__ import annotations
 

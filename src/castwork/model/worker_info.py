@@ -25,10 +25,10 @@ class WorkerInfo(msgspec.Struct):
 
     Attributes:
         id: unique for this start of the process.
-        capacity: tasks that it runs at once, over all queues.
-        load: how many it runs.
-        running: those tasks, at most 100 listed.
-        processed: outcomes since its start, by kind.
+        capacity: tasks that the worker runs at once, over all queues.
+        load: tasks that the worker runs now.
+        running: the running tasks, 100 of them at most.
+        processed: outcomes since the worker's start, by kind.
         v: version of the format.
     """
 

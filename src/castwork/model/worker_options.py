@@ -1,4 +1,4 @@
-"""What `app.worker(...)` says, as users write it and as it is kept."""
+"""The options of workers: as users write them, and as checked settings."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 
     Args:
         concurrency: tasks of one queue that run at once.
-        lease: seconds that an attempt is owned without renewal. It is renewed at a third of
-            it; work of a lost worker comes back after about one lease.
+        lease: seconds that an attempt is owned without renewal. The worker renews each third of
+            a lease; tasks of a lost worker come back after about one lease.
         grace: seconds that running tasks get to finish on SIGTERM.
         block: seconds that an idle read waits on the server.
         announce_after: seconds after which a task that still runs is announced as `running`.

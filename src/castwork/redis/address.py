@@ -1,4 +1,4 @@
-"""Where servers are and how to get in: URLs to targets."""
+"""Addresses and logins of servers, read from URLs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Target(msgspec.Struct, frozen=True):
         database: number of the database.
         tls: TLS context, None for plain text.
         username: ACL user, None for the default one.
-        password: its password, None for none.
+        password: the user's password, None for none.
     """
 
     kind: Literal["single"] = "single"
@@ -71,7 +71,7 @@ def parse_url(url: str) -> Target:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # its text may quote the password
+    except ValueError:  # not chained: the error's text may quote the password
         raise _refused(url, "host or port cannot be read") from None
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     username = unquote(parts.username) if parts.username else query.get("username")
@@ -117,7 +117,7 @@ def _refused(url: str, reason: str) -> DefinitionError:
 
 
 def _without_password(url: str) -> str:
-    """Hide all that may be a login, also in URLs too broken to be taken apart."""
+    """Hide everything that may be a login, also where the URL does not parse."""
     login, at, rest = url.rpartition("@")
     if at:
         scheme, slashes, _ = login.partition("//")

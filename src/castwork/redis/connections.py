@@ -1,4 +1,4 @@
-"""The connections of one process: commands, pushes, and links of their own for workers."""
+"""The connections of one process: for commands, for pushes, and more for its workers."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Connections:
     """Opens on first use and belongs to the event loop that opened it.
 
     Args:
-        find_url: returns the server's URL; may start the embedded server, so it runs in a
-            thread.
+        find_url: returns the server's URL; called in a thread, as it may start the embedded
+            server.
         settings: timeouts.
-        credentials: gives the login, instead of the URL, and renews it.
+        credentials: gives and renews the login, in place of the URL's.
 
     Attributes:
         member: the id of this process among those that share the namespace.
         pushes: the subscriptions.
-        server: what the server is, None where its ACL hides that.
+        server: what the server is, None where its ACL hides the facts.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Connections:
 
     @property
     def address(self) -> str:
-        """Where the server is, for people; it has no password."""
+        """Where the server is, for people; without the password."""
         return str(self._target)
 
     @property
@@ -156,7 +156,7 @@ class Connections:
         Args:
             slot: the slot; the link follows it.
             name: shown by CLIENT LIST behind `castwork-`.
-            patience: seconds that its reads may block.
+            patience: seconds that the link's reads may block.
 
         Raises what `Link.open` raises.
         """
@@ -165,7 +165,7 @@ class Connections:
     def thread_link(self, slot: int, timeout: float, *, name: str = "lease") -> ThreadLink:
         """A blocking connection for one thread, to the server that has a slot.
 
-        It connects on its first call, and is for the caller to close.
+        The connection opens on its first call, and is for the caller to close.
 
         Args:
             slot: the slot; looked up at each connect.
@@ -182,7 +182,7 @@ class Connections:
         )
 
     def new_worker_id(self) -> str:
-        """An id for a worker of this process: the process's own for the first one."""
+        """An id for a worker of this process: the first worker has the id of the process."""
         self._workers += 1
         return self.member if self._workers == 1 else f"{self.member}.{self._workers}"
 
@@ -198,7 +198,7 @@ class Connections:
             return
         if opening.cancelled() or opening.exception() is not None:
             return
-        # Commands first, so that listeners which look again see them closed.
+        # The links for commands first, so that listeners which look again see that they are closed.
         await self._opened.close()
         await self.pushes.close()
         self._login.close()

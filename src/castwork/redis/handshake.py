@@ -22,7 +22,7 @@ from castwork.redis.login import Credentials
 from castwork.redis.replies import CannotServe
 from castwork.redis.wire import Call, Wire
 
-#: All that CLIENT SETNAME takes, but for the sign of an escape itself.
+#: The characters that CLIENT SETNAME takes, without `%`, which begins an escape.
 _PLAIN = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 
 
@@ -30,7 +30,7 @@ class Greeting(msgspec.Struct, frozen=True):
     """What a connection says about itself first.
 
     Attributes:
-        target: its TLS context and its database.
+        target: the TLS context and the database.
         credentials: whom to log in, None for nobody.
         name: shown by CLIENT LIST.
     """
@@ -68,7 +68,7 @@ class Greeting(msgspec.Struct, frozen=True):
             ) from hello
         if isinstance(hello, BaseException):
             raise hello
-        # A refused name decides nothing: it is for people who look at CLIENT LIST.
+        # A refused name is no reason to fail: the name is only for people who read CLIENT LIST.
         if isinstance(named, BaseException) and _says_more(named):
             raise named
         if selected and isinstance(refusal := selected[0], BaseException):

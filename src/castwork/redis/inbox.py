@@ -1,4 +1,4 @@
-"""Inbox: what a channel said, kept for a task that reads it in its own time."""
+"""Inbox: keeps a channel's messages for an asyncio task that takes them when it has time."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import asyncio
 class Inbox:
     """A listener with a bounded backlog, for one reader.
 
-    When the bound is passed, all that is held is dropped and `overflowed` is set: the reader
-    then reads what Redis keeps. The same goes for `resumed`, after the connection was away.
-    Messages that come after that moment are held again.
+    When a bound is passed, all messages held are dropped; later ones are held again. `has_gap`
+    then tells the reader to read what Redis keeps, and so it does after the connection was away.
 
     Args:
         max_items: messages held at most.
         max_bytes: bytes of payload held at most.
 
     Attributes:
-        overflowed: messages were dropped since the last `take_gap`.
-        resumed: the connection was away since the last `take_gap`.
+        has_gap: messages may be missing since the last `take_gap`: some were dropped, or the
+            connection was away.
     """
 
     def __init__(self, *, max_items: int = 10_000, max_bytes: int = 16_000_000) -> None:
-        self.overflowed = False
-        self.resumed = False
+        self.has_gap = False
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._messages: list[bytes] = []
@@ -39,38 +37,37 @@ class Inbox:
         self._bytes += len(payload)
         if len(self._messages) > self._max_items or self._bytes > self._max_bytes:
             self._drop()
-            self.overflowed = True
+            self.has_gap = True
         self._changed.set()
 
     def on_resumed(self) -> None:
         """Note that the connection was away."""
-        self.resumed = True
+        self.has_gap = True
         self._changed.set()
 
     async def wait(self) -> bool:
-        """Wait for something new: a message, `resumed` or `overflowed`.
+        """Wait for something new: a message, or a gap.
 
         Returns:
             True, or False once the inbox is closed.
         """
-        while not (self._messages or self.resumed or self.overflowed or self._is_closed):
+        while not (self._messages or self.has_gap or self._is_closed):
             self._changed.clear()
             await self._changed.wait()
         return not self._is_closed
 
     def take(self) -> list[bytes]:
-        """Return the messages held, oldest first, and hold them no longer."""
+        """Return the messages held, oldest first, and empty the inbox."""
         messages = self._messages
         self._drop()
         return messages
 
     def take_gap(self) -> bool:
-        """Whether messages may be missing since the last call; clears both marks.
+        """Whether messages may be missing since the last call; clears `has_gap`.
 
-        To be called before Redis is read, so that a gap that comes meanwhile is seen next time.
+        Call it before Redis is read, so that a gap which comes meanwhile is seen next time.
         """
-        has_gap = self.overflowed or self.resumed
-        self.overflowed = self.resumed = False
+        has_gap, self.has_gap = self.has_gap, False
         return has_gap
 
     def close(self) -> None:

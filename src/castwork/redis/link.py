@@ -20,7 +20,7 @@ from castwork.model.errors import (
 )
 from castwork.model.settings import LinkSettings
 from castwork.redis.address import Endpoint, Target
-from castwork.redis.calls import Backlog, drop
+from castwork.redis.backlog import Backlog, drop
 from castwork.redis.handshake import Greeting, connect, unreachable
 from castwork.redis.login import Login
 from castwork.redis.relogin import Relogin
@@ -38,13 +38,12 @@ class Link:
     """Pipelines every call of a loop tick into one write, and reconnects by itself.
 
     Calls wait while there is no connection, up to their deadline. When a connection breaks,
-    calls without a reply are sent again if they are idempotent; the others raise
-    `EffectUnknown`. A call that the server refuses for now (`NotNow`) is sent again after a
-    growing wait, whatever it is, up to its deadline. A server that is silent is found by a
-    PING with a deadline.
+    idempotent calls without a reply are sent again; other calls without a reply raise
+    `EffectUnknown`. Any call that the server refuses for now (`NotNow`) is sent again after a
+    growing wait, up to the call's deadline. A silent server is found by a PING with a deadline.
 
-    A call is never cancelled on the wire: a caller that stops waiting leaves its reply to be
-    thrown away when it comes, so replies never get out of step.
+    A call is never cancelled on the wire: when a caller stops waiting, the reply is still read
+    and thrown away, so replies never get out of step.
 
     Args:
         find: tells where the server is; asked each time that the link connects.
@@ -86,7 +85,8 @@ class Link:
         self._relogin = Relogin(login, self._call_once, name=name)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wire: Wire | None = None
-        self._left: Wire | None = None  # its server cannot serve, and answers what it was sent
+        #: The wire to a server that cannot serve, while it answers what was sent before.
+        self._left: Wire | None = None
         self._backlog: Backlog
         self._connecting: asyncio.Task[None] | None = None
         self._watch = Watch(settings, patience, name=name)
@@ -153,13 +153,11 @@ class Link:
             self._backlog.add(call)
         return reply
 
-    def join(self) -> None:
-        """Have all commands of this tick go out in one write, at its end."""
-        if self._wire is not None:
-            self._wire.join()
-
     def leave(self) -> None:
-        """Drop the connection and find the server again; calls go on as after any loss."""
+        """Drop the connection and find the server again; calls go on as after any loss.
+
+        For clusters: a slot has moved to another server, or its server says that it cannot serve.
+        """
         self._tries = 0
         if self._wire is not None:
             self._wire.abort()
@@ -174,7 +172,7 @@ class Link:
         self._loop = None
         self._relogin.close()
         if self._next_look is None:
-            return  # it was never open
+            return  # the link was never open
         self._next_look.cancel()
         if self._connecting is not None:
             self._connecting.cancel()
@@ -226,7 +224,7 @@ class Link:
         self._backlog.where, self._backlog.reason = self.endpoint, None
         self._watch.begin(self._loop.time())
         self._relogin.connected(generation)
-        for callback in self.on_connected:  # first, so that calls see what was subscribed
+        for callback in self.on_connected:  # before the calls, which may rely on subscriptions
             callback()
         self._backlog.connected()
 
@@ -253,9 +251,9 @@ class Link:
             drop(unanswered, ConnectionFailed, reason)
             return
         self._wire = self._left = None
+        # A server that takes connections but cannot serve keeps its backoff, else it would be
+        # asked without a pause.
         if not wire.cannot_serve:
-            # Else the backoff goes on: a server that takes connections and cannot serve them
-            # would be asked without a pause.
             self._tries = 0
         self._backlog.take_back(unanswered)
         self._backlog.reason = wire.reason
@@ -277,11 +275,12 @@ class Link:
             if self._tries:
                 await asyncio.sleep(self._settings.backoff.wait(self._tries))
             else:
-                await asyncio.sleep(random.random() * 0.003)  # many links are lost together
+                # Many links are lost together, and must not all come back in one moment.
+                await asyncio.sleep(random.random() * 0.003)
             self._tries += 1
             try:
                 wire, generation = await self._connect()
-            except Exception as error:  # also of a server that speaks something else
+            except Exception as error:  # any, as what answers there may not even speak RESP
                 if str(error) != str(self._backlog.reason):
                     logger.warning("no connection %s yet: %s", self._name, error)
                 self._backlog.reason = error

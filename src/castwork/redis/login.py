@@ -1,4 +1,4 @@
-"""Login: the user and password of now, fixed or from a source that renews them."""
+"""Login: the present user and password, fixed or from a source that renews them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Credentials(msgspec.Struct, frozen=True):
 
     Attributes:
         user: ACL user, None for the default one.
-        password: its password or token.
+        password: the user's password or token.
         expires_at: Unix time in seconds at which they end, None if they do not.
     """
 
@@ -37,19 +37,20 @@ class Credentials(msgspec.Struct, frozen=True):
         return self.expires_at is not None and self.expires_at <= time.time()
 
 
-#: Gives new credentials each time; may take a while, may fail.
+#: Gives new credentials at each call; may take a while, and may fail.
 Source = Callable[[], Awaitable[Credentials]]
 
 
 class Login:
     """Keeps credentials that work, from before the first connection until `close`.
 
-    Those of a source are renewed at about 70 % of their life, and each 30 seconds when that
-    fails. Every renewal raises `generation`, and connections log in again.
+    Credentials of a source are renewed when 60 to 70 % of their life is over. A renewal that fails
+    is tried again every `retry_after` seconds. Every renewal raises `generation`, and connections
+    log in again.
 
     Args:
-        fixed: what to log in with always; None for no login, or with a source.
-        source: where to get credentials; those without an end are asked for once.
+        fixed: credentials that never change; None for no login, or with a source.
+        source: gives the credentials; asked once when they have no end.
         retry_after: seconds from a renewal that failed to the next try.
         patience: seconds that the source may take.
     """
@@ -68,7 +69,8 @@ class Login:
         self.on_renewed: list[Callable[[], None]] = []
         self._source = source
         self._patience = patience
-        # One tuple, so that a thread never sees the number of one and the password of another.
+        # One tuple, so that a thread never sees the generation of one login with the password of
+        # another.
         self._current = (0, fixed)
         self._fetching: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -85,7 +87,7 @@ class Login:
         return self._current
 
     async def ready(self) -> tuple[int, Credentials | None]:
-        """Like `current`, but asks the source first where there is nothing that works yet.
+        """Like `current`, but asks the source first while there are no working credentials.
 
         Raises:
             AuthenticationFailed: the source gave none, or none in time.
@@ -152,7 +154,7 @@ class Login:
 
 
 def _time_to_renewal(credentials: Credentials) -> float | None:
-    """Seconds until 60 to 70 % of the life is over: processes must not renew together."""
+    """Seconds until 60 to 70 % of the life is over, drawn so that processes renew apart."""
     if credentials.expires_at is None:
         return None
     return max(0.0, credentials.expires_at - time.time()) * (0.7 - 0.1 * random.random())

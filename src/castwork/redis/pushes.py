@@ -33,7 +33,7 @@ class Listener(Protocol):
 
 
 class _PushLink(Link):
-    """A link that also sends what pushes answer."""
+    """A link that also sends subscriptions, which the server answers by pushes."""
 
     def subscribe(
         self, verb: str, name: bytes, on_answer: Callable[[Exception | None], None]
@@ -41,8 +41,8 @@ class _PushLink(Link):
         """Send a SUBSCRIBE or UNSUBSCRIBE of one name; dropped while there is no connection."""
         if self._wire is not None:
             marker = Marker([verb.lower().encode(), name], on_answer)
-            # Deadline 0: the channel is subscribed again with each connection, so that the
-            # call itself never waits for one.
+            # Deadline 0, as no caller waits: every new connection subscribes the channel anew, so
+            # the command itself need not be kept for one.
             words: tuple[Any, ...] = (verb, name)
             self._wire.send(Call(marker, hiredis.pack_command(words), 0.0, False))
 
@@ -52,8 +52,8 @@ class _Subscription:
 
     Attributes:
         confirmed: done once the present connection is subscribed.
-        was_heard: whether an earlier connection was subscribed: when that is so, listeners are
-            told that they hear again, and the subscription outlives a refusal.
+        was_heard: whether an earlier connection was subscribed. Then the next confirmation is
+            told to listeners with `on_resumed`, and a refusal does not end the subscription.
     """
 
     __slots__ = ("confirmed", "listeners", "was_heard")
@@ -64,10 +64,10 @@ class _Subscription:
         self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def fail(self, error: Exception) -> None:
-        """Tell who waits for the confirmation."""
+        """Raise an error in `Pushes.add`, which waits for the confirmation."""
         if not self.confirmed.done():
             self.confirmed.set_exception(error)
-            self.confirmed.exception()  # seen, also when nobody waits any more
+            self.confirmed.exception()  # marked as seen: perhaps nobody waits any more
 
     def lost(self) -> None:
         """Note that the connection is gone: there will be another confirmation."""
@@ -91,9 +91,9 @@ class Pushes:
     reconnect every channel is subscribed again and its listeners are told with `on_resumed`,
     so that they can catch up from what Redis keeps.
 
-    Each name is subscribed by a command of its own, so that a refused one (an ACL without that
-    channel) takes no other with it: who waits for it gets the error. Where a channel was heard
-    before, and only its renewal is refused, it is asked for again from time to time.
+    Each name is subscribed by a command of its own, so that a refused name (an ACL without that
+    channel) takes no other name with it: `add` raises the error. Where a channel was heard before
+    and only its renewal is refused, it is asked for again from time to time.
 
     Args:
         find: tells where a server is; asked at each connect.
@@ -180,7 +180,7 @@ class Pushes:
                 subscription.confirmed.cancel()
 
     def _change(self, name: bytes) -> None:
-        """Note a change; those of one loop tick go out together."""
+        """Note a changed name; all changes of one loop tick go out together."""
         if not self._changed:
             asyncio.get_running_loop().call_soon(self._flush)
         self._changed.add(name)
@@ -220,7 +220,7 @@ class Pushes:
         self, name: bytes, subscription: _Subscription, refusal: Exception | None
     ) -> None:
         if self._channels.get(name) is not subscription:
-            return  # it has ended since; an UNSUBSCRIBE follows
+            return  # the subscription has ended since; an UNSUBSCRIBE follows
         if refusal is None:
             self._confirm(subscription)
         elif isinstance(refusal, NotNow):
@@ -229,7 +229,8 @@ class Pushes:
             self._refuse(name, subscription, refusal)
 
     def _unsubscribed(self, name: bytes, refusal: Exception | None) -> None:
-        # Any other refusal leaves messages that nobody listens to.
+        # Any other refusal is left alone: messages still come, and are thrown away, as no listener
+        # is left.
         if isinstance(refusal, NotNow) and name not in self._channels:
             self._ask_later(name, refusal.wait(self._rounds + 1))
 
@@ -251,7 +252,7 @@ class Pushes:
             del self._channels[name]
 
     def _ask_later(self, name: bytes, wait: float) -> None:
-        """Send the command for a name again: after the wait, or with one that is due before."""
+        """Send the command for a name again after the wait, or earlier with another name's."""
         self._refused.add(name)
         loop = asyncio.get_running_loop()
         if self._asking is not None:

@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 class Relogin:
     """Sends AUTH over a connection whenever the login was renewed.
 
-    AUTH is a call like any other: replies and subscriptions go on, and behind a blocked read
-    it waits for its end. A refused AUTH leaves the connection with the login that it has, and
-    is tried again.
+    AUTH is a call like any other: replies and subscriptions go on, and behind a blocking read
+    the AUTH waits until the read has ended. A refused AUTH leaves the connection with its old
+    login, and is tried again.
 
     Args:
         login: the credentials.
@@ -36,7 +36,7 @@ class Relogin:
         self._timer: asyncio.TimerHandle | None = None
 
     def connected(self, generation: int) -> None:
-        """Note the login of a new connection; a newer login that came meanwhile is sent."""
+        """Note the login of a new connection, and send a newer login that came meanwhile."""
         if self._look not in self._login.on_renewed:
             self._login.on_renewed.append(self._look)
         self._generation = generation
@@ -51,7 +51,7 @@ class Relogin:
             self._timer = None
 
     def close(self) -> None:
-        """Watch the login no longer."""
+        """Stop watching the login."""
         self.lost()
         if self._look in self._login.on_renewed:
             self._login.on_renewed.remove(self._look)

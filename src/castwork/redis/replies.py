@@ -24,21 +24,21 @@ class NoGroup(ServerRefused):
 
 
 class Unblocked(ServerRefused):
-    """A blocked read was ended: by CLIENT UNBLOCK, or as the server or the key went away."""
+    """A blocking read was ended: by CLIENT UNBLOCK, or as the server or the key went away."""
 
 
 class CannotServe(ServerRefused):
     """The server behind the connection cannot serve at all now; nothing was done.
 
-    It is loading, a replica, or cut off from its primary: another connection may find another
-    server, or a later one the same server in a better state.
+    The server is loading, a replica, or cut off from its primary. Another connection may find
+    another server, and a later connection may find this server in a better state.
     """
 
 
 class NothingDone(ServerRefused):
     """This one call was refused for now or sent elsewhere; nothing was done.
 
-    The connection is fine, so the call may be sent again, also one that is not idempotent.
+    The connection is fine, and the call may be sent again even if it is not idempotent.
     """
 
 
@@ -83,35 +83,38 @@ class NoReplicas(NotNow):
 
 
 class Redirected(NothingDone):
-    """Another server of the cluster has the slot.
+    """Another server has the slot: only clusters, and proxies before them, reply so.
 
     Attributes:
         slot: number of the slot.
-        host: of the server that has it; empty for the host that was asked.
-        port: its port.
+        host: the host of the server that has the slot; empty for the host that was asked.
+        port: that server's port.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        # Inside of a script, older servers put words of their own before the code.
+        # Older servers put words of their own before the code of an error inside of a script.
         told = _TOLD.search(message)
         self.slot = int(told[1]) if told else -1
         self.host = told[2].strip("[]") if told else ""
         self.port = int(told[3]) if told else 0
 
     def endpoint(self, asked: Endpoint) -> Endpoint | None:
-        """Where the slot is, told by the server at `asked`; None where the server cannot say."""
+        """Where the slot is, as the server at `asked` tells; None where the server cannot say.
+
+        For clusters, which send the call there.
+        """
         if not self.port or self.host == "?":
             return None
         return Endpoint(self.host or asked.host, self.port)
 
 
 class Moved(Redirected):
-    """MOVED: from now on another server has the slot."""
+    """MOVED, of clusters: from now on another server has the slot."""
 
 
 class Asked(Redirected):
-    """ASK: another server has the keys of this one call; the slot is on its way there."""
+    """ASK, of clusters: another server has this call's keys; their slot is on its way there."""
 
 
 _TOLD = re.compile(r"(?:MOVED|ASK) ([0-9]+) (\S*):([0-9]+)")
@@ -142,10 +145,10 @@ _WRAPPED = re.compile(rf"[-: ]({'|'.join(_CLASSES)}) ")
 def error_of(message: str) -> CastworkError:
     """Make the error for an error reply."""
     code = message.partition(" ")[0]
-    if code == "ERR":  # inside of a script, older servers put words of their own first
+    if code == "ERR":  # as above: the code may stand behind words of the server's own
         wrapped = _WRAPPED.search(message)
         code = wrapped[1] if wrapped else code
     known = _CLASSES.get(code)
     if known is None and code == "ERR" and "OOM command not allowed" in message:
-        known = OutOfMemory  # how a script reports it on some servers
+        known = OutOfMemory  # so some servers report a lack of memory inside of a script
     return (known or ServerRefused)(message)

@@ -1,4 +1,4 @@
-"""What the server is, and whether tasks are safe on it."""
+"""What the server is, and whether it is safe for tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ThreadLink: a blocking connection for one thread, where the event loop cannot hold it up."""
+"""ThreadLink: a blocking connection for one thread, independent of the event loop."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _PENDING = object()
 class ThreadLink:
     """Sends one command at a time and waits for its reply.
 
-    It connects when needed and repeats nothing: after an error of the connection the next call
-    connects anew. When the login was renewed it logs in again before the next command.
+    It connects when needed and never sends a command twice: after an error of the connection the
+    next call connects anew. When the login was renewed it logs in again before the next command.
 
     Args:
         find: tells where the server is, from any thread; asked at each connect.
@@ -123,7 +123,7 @@ class ThreadLink:
             raise
 
     def _log_in_again(self, sock: socket.socket) -> None:
-        """Send the newest login; a refused one leaves the connection with the login it has."""
+        """Send the newest login; where it is refused the connection keeps its old login."""
         generation, credentials = self._login.current
         if credentials is None:
             return

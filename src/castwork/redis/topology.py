@@ -16,7 +16,7 @@ class Topology(Protocol):
 
     @property
     def joins_slots(self) -> bool:
-        """Whether one command may name keys of several slots; known once it is open."""
+        """Whether one command may name keys of several slots; known once the topology is open."""
 
     async def open(self) -> None:
         """Connect. Raises what `Link.open` raises."""
@@ -34,24 +34,24 @@ class Topology(Protocol):
         """Look up the server that has a slot; None: any server."""
 
     def endpoint_of(self, slot: int) -> Endpoint:
-        """Where a slot was last known to be; may be asked from any thread."""
+        """The server that was last known to have a slot; may be asked from any thread."""
 
     async def dedicated(self, slot: int, name: str, *, patience: float) -> Link:
-        """Open a link of its own to the server that has a slot, for the caller to close.
+        """Open one more link to the server that has a slot, for the caller to close.
 
-        It follows the slot: each time that it connects, it looks the server up.
+        The link follows the slot: it looks the server up each time that it connects.
 
         Args:
             slot: the slot.
             name: shown by CLIENT LIST.
-            patience: seconds that its reads may block.
+            patience: seconds that the link's reads may block.
 
         Raises what `Link.open` raises.
         """
 
 
 class Single:
-    """One server, which has all slots: also a cluster of one node, or behind a proxy."""
+    """One server, which has all slots: also the one node of a cluster, or a proxy."""
 
     def __init__(self, target: Target, settings: LinkSettings, login: Login) -> None:
         self._target = target
@@ -61,7 +61,7 @@ class Single:
 
     @property
     def joins_slots(self) -> bool:
-        """True, unless the server says that it is of a cluster: that refuses CROSSSLOT."""
+        """True, unless the server is a node of a cluster, which refuses such a command."""
         return self._commands.hello.get(b"mode") != b"cluster"
 
     async def open(self) -> None:

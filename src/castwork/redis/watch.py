@@ -20,10 +20,10 @@ INTERVAL = 0.5
 
 
 class Watch:
-    """Looks at one connection after the other, at each interval.
+    """Looks at a link's present connection, once per interval.
 
-    A connection without traffic gets a PING. One that owes an answer and has said nothing for
-    the ping timeout is given up.
+    A connection without traffic gets a PING. A connection that owes an answer, and on which
+    nothing has come for the ping timeout, is given up.
 
     Args:
         settings: timeouts.
@@ -39,11 +39,17 @@ class Watch:
         self._unanswered_since = 0.0
 
     def begin(self, now: float) -> None:
-        """Begin with a new connection."""
+        """Forget the times of the connection before, for a new one."""
         self._quiet_since = self._unanswered_since = now
 
     def look(self, wire: Wire, where: object, now: float) -> None:
-        """Look at the connection."""
+        """Look at the connection once.
+
+        Args:
+            wire: the connection.
+            where: its server, for the log and for errors.
+            now: loop time.
+        """
         if wire.heard:
             wire.heard = False
             self._quiet_since = self._unanswered_since = now

@@ -22,7 +22,7 @@ _READ_AT_ONCE = 131_072
 
 
 class Answer(Protocol):
-    """What takes the answer to a command: a future of asyncio, or less."""
+    """What takes the answer to a command: an asyncio future, or an object that does less."""
 
     def done(self) -> bool:
         """Whether nobody waits for the answer any more."""
@@ -35,10 +35,10 @@ class Answer(Protocol):
 
 
 class Nobody:
-    """Waits for no answer: the reply to a PING of our own is thrown away."""
+    """Takes no answer: the reply to a PING of the link itself is thrown away."""
 
     def done(self) -> bool:
-        """There is nobody."""
+        """Always True: nobody waits."""
         return True
 
     def set_result(self, result: Any, /) -> None:
@@ -53,11 +53,13 @@ class OutOfStep(Exception):
 
 
 class Marker:
-    """The place, among the commands sent, of one that a push answers, or else an error reply.
+    """Stands for a SUBSCRIBE or UNSUBSCRIBE among the commands sent.
+
+    A push answers such a command, or an error reply: the marker keeps its turn among the others.
 
     Args:
         push: kind and name of the push that says that the command was done.
-        on_answer: called with None when it was done, or with the server's error.
+        on_answer: called with None when the command was done, else with the server's error.
     """
 
     __slots__ = ("_on_answer", "push")
@@ -67,11 +69,11 @@ class Marker:
         self._on_answer = on_answer
 
     def done(self) -> bool:
-        """Whether nobody waits: never, as nobody waits by a deadline."""
+        """Always False: a subscription has no caller with a deadline."""
         return False
 
     def set_result(self, result: Any, /) -> None:
-        """Take the push; None is told for it."""
+        """Take the push, as None; a reply in its stead is out of step."""
         if result is not None:
             raise OutOfStep(f"a reply where the push {self.push} was due")
         self._on_answer(None)
@@ -91,7 +93,7 @@ class Call(msgspec.Struct, gc=False):
         idempotent: whether it may be sent again when its reply was lost.
         was_sent: whether it may have run already, on a connection that broke.
         refusal: the last error by which the server said that it did nothing.
-        refusals: how often in a row it was told to come again later.
+        refusals: how often in a row the server has refused it for now.
     """
 
     reply: Answer
@@ -108,10 +110,10 @@ class Wire(asyncio.BufferedProtocol):
 
     Args:
         on_push: called with each push frame that answers no command.
-        on_refused: called with a call whose refusal says that nothing was done, and the
-            refusal; returns whether it takes care of the call, else the caller gets the error.
-        on_cannot_serve: called when the server has said that about itself. The connection ends
-            when all that was sent is answered, or a moment later; nothing more is to be sent.
+        on_refused: called with a call and the refusal that says that nothing was done; returns
+            True when the call will be sent again, else the caller gets the error.
+        on_cannot_serve: called when the server has said that it cannot serve. The connection
+            ends when all that was sent is answered, or a moment later; send nothing more.
         on_closed: called once, with the calls that got no reply.
     """
 
@@ -129,15 +131,15 @@ class Wire(asyncio.BufferedProtocol):
         self._on_cannot_serve = on_cannot_serve
         self._on_closed = on_closed
         self._reader = hiredis.Reader(replyError=error_of, notEnoughData=_PENDING)
-        # A buffer of our own: asyncio's would be allocated anew, 256 KiB, for each read. It is
-        # a memoryview because asyncio's TLS slices it, and hiredis' stubs do not know of those.
+        # A buffer of our own: asyncio would allocate 256 KiB anew for each read. The buffer is a
+        # memoryview because asyncio's TLS slices it; hiredis' stubs do not know memoryviews.
         self._received: Any = memoryview(bytearray(_READ_AT_ONCE))
         self._transport: asyncio.Transport | None = None
         self._buffer: list[bytes] = []
         self._not_served: list[Call] = []
         self._drain: asyncio.TimerHandle | None = None
         self.sent: deque[Call] = deque()
-        #: Set by every byte that arrives, cleared by whoever watches for silence.
+        #: Set by every byte that arrives, cleared by `Watch` when it looks.
         self.heard = False
         self.is_closed = False
         #: Whether the server has said that it cannot serve now.
@@ -152,8 +154,8 @@ class Wire(asyncio.BufferedProtocol):
     def send(self, call: Call) -> None:
         """Send a command whose answer goes to `call.reply`.
 
-        A lone command is written at once; those that follow in the same tick are joined into
-        one write at its end.
+        A lone command is written at once; the commands that follow in the same tick of the loop
+        are joined into one write at the tick's end.
         """
         self.sent.append(call)
         if self._buffer:
@@ -163,12 +165,6 @@ class Wire(asyncio.BufferedProtocol):
             self._loop.call_soon(self._flush)
         elif self._transport is not None:
             self._transport.write(call.data)
-
-    def join(self) -> None:
-        """Have all commands of this tick go out in one write, the first one included."""
-        if not self._buffer:
-            self._buffer.append(b"")
-            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         if self._transport is not None:
@@ -198,7 +194,7 @@ class Wire(asyncio.BufferedProtocol):
             self._leave()
 
     def _push(self, push: list[Any]) -> None:
-        """Hand a push to the command that it answers, if that is next in turn."""
+        """Hand a push to the command that it answers, if that command is next in turn."""
         marker = self.sent[0].reply if self.sent else None
         if isinstance(marker, Marker) and push[:2] == marker.push:
             self.sent.popleft()
@@ -224,7 +220,7 @@ class Wire(asyncio.BufferedProtocol):
     def _leave(self) -> None:
         """End a connection whose server cannot serve, but read its other answers first.
 
-        Each refusal that is seen is a call that certainly did nothing.
+        A call whose refusal is read is then known to have done nothing.
         """
         if not self.sent:
             self.abort()
@@ -234,7 +230,7 @@ class Wire(asyncio.BufferedProtocol):
 
     @property
     def unanswered(self) -> list[Call]:
-        """The calls without an answer, and those that the server could not serve."""
+        """The calls without an answer, and the calls that the server could not serve."""
         return [*self._not_served, *self.sent]
 
     def connection_lost(self, exc: Exception | None) -> None:

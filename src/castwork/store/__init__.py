@@ -1,4 +1,4 @@
 """What Redis holds: keys, scripts, and one typed method per transition.
 
-The only code that packs a command or reads a reply.
+No other package packs a command or reads a reply.
 """

@@ -1,4 +1,4 @@
-"""Checkup: what tells whether a server and the queues on it are well, without changing anything."""
+"""Checkup: reads whether a server and the queues on it are well; changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Persistence(msgspec.Struct):
 
     Attributes:
         appends: whether it has an append-only file, so that tasks outlive a restart.
-        wrote: whether its last write to that file went well.
+        wrote: whether the server's last write to that file went well.
     """
 
     appends: bool
@@ -34,10 +34,10 @@ class ServerHealth(msgspec.Struct):
 
     Attributes:
         address: where it is.
-        protocol: the version of RESP that it speaks with us; 0 where it does not say.
+        protocol: the version of RESP that the link speaks; 0 where the server does not say.
         pings: seconds that each of some PINGs took.
-        skew: seconds by which its clock is ahead of ours.
-        persistence: None where its ACL hides that.
+        skew: seconds by which the server's clock is ahead of ours.
+        persistence: None where the server's ACL hides it.
     """
 
     address: str
@@ -53,8 +53,8 @@ class QueueHealth(msgspec.Struct):
     Attributes:
         dead: dead letters.
         running: tasks that workers hold.
-        stale: those of them without a sign of life for long; at most 100 per lane are counted.
-        consumers: workers that the server knows of, gone ones included.
+        stale: running tasks without a sign of life for long; at most 100 per lane are counted.
+        consumers: workers that the server knows of, lost workers included.
         missing: lanes on which no worker has made the consumer group yet.
     """
 
@@ -87,7 +87,7 @@ async def examine_queue(place: QueuePlace, *, stale_after: float) -> QueueHealth
     """Look at a queue.
 
     Args:
-        place: where its keys are.
+        place: the queue.
         stale_after: seconds without a sign of life after which a running task is stale.
 
     Raises:

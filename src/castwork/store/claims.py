@@ -1,4 +1,4 @@
-"""Claims: how a worker gets tasks, and what others left."""
+"""Claims: how a worker gets waiting tasks, and tasks that lost workers left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from castwork.store.scripts import CLAIM, RECOVER, RETIRE
 #: Milliseconds after which an idle worker without tasks is forgotten.
 _FORGET_AFTER_MS = 3_600_000
 
-#: An entry as it lies in a stream: its id, its fields' names and values in turn.
+#: An entry as it lies in a stream: its id, and the names and values of its fields in turn.
 RawEntry = tuple[bytes, list[bytes]]
 
 
@@ -21,8 +21,8 @@ class Batch(NamedTuple):
     """What a claim brought.
 
     Attributes:
-        now_ms: the server's time then, 0 if unknown.
-        lanes: per lane its position among the queue's lanes and its entries.
+        now_ms: the server's time at the claim, 0 if unknown.
+        lanes: per lane that had any, the lane's position in the queue and the entries.
     """
 
     now_ms: int
@@ -43,7 +43,7 @@ class Recovered(NamedTuple):
     Attributes:
         now_ms: the server's time.
         cursor: where the next look goes on.
-        left: the entries, with their deliveries, the present one included.
+        left: the entries; their deliveries include the present one.
     """
 
     now_ms: int
@@ -56,7 +56,7 @@ class Claims:
 
     Args:
         place: the queue.
-        worker_id: the worker's unique id, by which the server knows what it holds.
+        worker_id: the worker's unique id, under which the server notes what the worker holds.
     """
 
     def __init__(self, place: QueuePlace, worker_id: str) -> None:
@@ -76,8 +76,8 @@ class Claims:
             try:
                 await self._place.call("XGROUP", "CREATE", stream, self._group, "0", "MKSTREAM")
             except OutOfMemory:
-                # Said before the server looks whether the group exists; workers that empty the
-                # queue are just what such a server needs.
+                # A full server refuses before it looks whether the group exists. Where the group
+                # does, the worker goes on: emptying queues is what such a server needs.
                 if not await self._has_group(stream):
                     raise
             except ServerRefused as error:
@@ -94,7 +94,7 @@ class Claims:
     async def claim(self, count: int, shares: Sequence[int]) -> Batch:
         """Take up to `count` waiting tasks, urgent lanes first.
 
-        A claim whose reply is lost has claimed all the same: `unheard` finds those tasks.
+        A claim whose reply is lost has claimed all the same: `pending` finds those tasks.
 
         Args:
             count: tasks at most.
@@ -109,10 +109,10 @@ class Claims:
         return Batch(now_ms, [(number - 1, entries) for number, entries in lanes])
 
     async def claim_from(self, lane: int, count: int) -> tuple[Batch, bool]:
-        """Take up to `count` waiting tasks of one lane: half the price of `claim`.
+        """Take up to `count` waiting tasks of one lane, at half the cost of `claim`.
 
         Returns:
-            The batch, and whether other lanes hold anything, in the same round trip.
+            The batch, and whether other lanes hold anything, all in one round trip.
 
         Raises:
             NoGroup, EffectUnknown: as `claim`.
@@ -123,7 +123,8 @@ class Claims:
             "XREADGROUP", "GROUP", self._group, self._worker_id, "COUNT", count,
             "STREAMS", stream, ">", idempotent=False,
         )  # fmt: skip
-        # Awaited one after the other, as gathering them costs more than all else about a claim.
+        # The replies are awaited one after the other: gathering them would cost more than all the
+        # rest of a claim.
         following = [link.call("TIME")]
         following += [link.call("XLEN", other) for other in self._lanes if other != stream]
         try:
@@ -144,7 +145,7 @@ class Claims:
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     async def pending(self, lane: int, most: int) -> list[tuple[bytes, int]]:
-        """What the server holds to be delivered to this worker: entry ids and deliveries."""
+        """The entries that are pending for this worker: their ids and their deliveries."""
         listing = await self._place.call(
             "XPENDING", self._lanes[lane], self._group, "-", "+", most, self._worker_id
         )
@@ -153,7 +154,7 @@ class Claims:
     async def read_pending(self, lane: int, pending: Sequence[tuple[bytes, int]]) -> list[Left]:
         """Read entries that are pending for this worker.
 
-        By XRANGE, as XREADGROUP raises the delivery counts, which are part of the fencing tokens.
+        XRANGE reads them, as XREADGROUP would raise the delivery counts, a part of fencing tokens.
         An entry that was deleted meanwhile is acknowledged and left out.
         """
         stream, call = self._lanes[lane], self._place.call
@@ -169,8 +170,8 @@ class Claims:
     async def recover(self, lane: int, *, lease_ms: int, cursor: str, count: int) -> Recovered:
         """Take over up to `count` entries of a lane whose lease has run out.
 
-        A lost reply leaves them claimed for this worker: their lease runs out once more.
-
+        When the reply is lost the entries stay claimed for this worker, until their new lease has
+        run out too.
         """
         keys = [self._lanes[lane], self._place.keys.robbed]
         args = [self._group, self._worker_id, lease_ms, cursor, count]
@@ -178,7 +179,14 @@ class Claims:
         return Recovered(now_ms, following.decode(), [Left(*one) for one in found])
 
     async def retire(self, worker_id: str = "") -> int:
-        """Forget a worker that leaves, and what has served for an hour; return how many workers."""
+        """Forget a worker that leaves, and what nothing has needed for an hour.
+
+        Workers are forgotten that were idle and hold nothing, notes of entries taken from workers,
+        and answers to producers.
+
+        Returns:
+            How many workers were forgotten, counted per lane.
+        """
         keys = self._place.keys
         args: list[Any] = [self._group, worker_id, _FORGET_AFTER_MS, self._retire_cursor]
         names = [keys.robbed, keys.sent, *self._lanes]

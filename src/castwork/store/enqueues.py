@@ -8,20 +8,20 @@ from typing import Any
 import msgspec
 
 from castwork.model.states import Priority
-from castwork.store.calls import NumberedCalls
+from castwork.store.numbered import NumberedCalls
 from castwork.store.place import QueuePlace
 from castwork.store.scripts import ENQUEUE, ENQUEUE_NAMED
 
 _NUMBERS = {Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 3}
 
 
-class Run(msgspec.Struct):
+class Row(msgspec.Struct):
     """Tasks of one lane that are enqueued in a row.
 
     Attributes:
-        lane: where to.
-        calls: what each task calls, as `call` of its entry.
-        metas: what each task carries beside that; None where none carries anything.
+        lane: the lane that they go to.
+        calls: per task the field `call` of its entry: the function and its arguments.
+        metas: per task what it carries beside its call; None where no task carries anything.
     """
 
     lane: Priority
@@ -30,11 +30,11 @@ class Run(msgspec.Struct):
 
 
 class Taken(msgspec.Struct):
-    """What the server took of a run.
+    """What the server took of a row.
 
     Attributes:
         entries: ids of the entries, in order; fewer than calls when the queue was full.
-        depth: tasks in the queue when it was full; None while it is not.
+        depth: tasks in the queue when it was full; None when the whole row was taken.
     """
 
     entries: list[bytes]
@@ -46,13 +46,14 @@ class NamedTask(msgspec.Struct):
 
     Attributes:
         id: the task id.
-        lane: where to.
-        call: what it calls, as `call` of its entry.
-        meta: what it carries beside that, empty for nothing.
-        delay_ms: how long it is parked first, 0 for not.
-        parked: the task as it is parked, and `record` its record then; empty without a delay.
+        lane: the lane that it goes to.
+        call: the field `call` of its entry: the function and its arguments.
+        meta: what the task carries beside its call, empty for nothing.
+        delay_ms: milliseconds that the task is parked first, 0 for none.
+        parked: the parked task as `parked_task` encodes it; empty without a delay.
+        record: the record of the parked task; empty without a delay.
         key: task function, tenant and key; None without a key.
-        key_ttl_ms: how long the key is remembered.
+        key_ttl_ms: milliseconds that the key is remembered.
     """
 
     id: str
@@ -67,52 +68,53 @@ class NamedTask(msgspec.Struct):
 
 
 class Enqueues:
-    """Enqueues tasks of one queue, each once, whatever happens to replies."""
+    """Enqueues tasks of one queue.
+
+    A call that is sent again, as its reply was lost, adds nothing and gets the first answer.
+    """
 
     def __init__(self, place: QueuePlace) -> None:
         self._place = place
         self._calls = NumberedCalls()
         self._max_depth = place.queue.settings.max_depth
+        keys, own = place.keys, place.keys.own
+        self._lanes = [own[Priority.HIGH], own[Priority.NORMAL], own[Priority.LOW]]
+        self._names = [keys.sent, *self._lanes]
 
-    async def enqueue(self, runs: Sequence[Run], *, whole: bool = False) -> list[Taken]:
-        """Queue tasks, and tell where their entries are.
+    async def enqueue(self, rows: Sequence[Row], *, whole: bool = False) -> list[Taken]:
+        """Queue tasks, and return the ids of their entries.
 
         Args:
-            runs: the tasks.
-            whole: take a run whole or not at all; else as much of it as the bound allows.
+            rows: the tasks.
+            whole: take each row whole or not at all; else as many of its tasks as fit.
 
         Raises:
             ConnectionFailed: no server in time; `EffectUnknown` when the reply was lost.
         """
-        keys = self._place.keys
-        own = keys.own
-        names = [keys.sent, own[Priority.HIGH], own[Priority.NORMAL], own[Priority.LOW]]
         async with self._calls.next() as (slot, number):
             args: list[Any] = [slot, number, self._max_depth, int(whole)]
-            for run in runs:
-                args += (_NUMBERS[run.lane], 1 if run.metas is None else 2, len(run.calls))
-                if run.metas is None:
-                    args += run.calls
+            for row in rows:
+                args += (_NUMBERS[row.lane], 1 if row.metas is None else 2, len(row.calls))
+                if row.metas is None:
+                    args += row.calls
                 else:
-                    for pair in zip(run.calls, run.metas, strict=True):
+                    for pair in zip(row.calls, row.metas, strict=True):
                         args += pair
-            reply = await self._place.run(ENQUEUE, names, args)
+            reply = await self._place.run(ENQUEUE, self._names, args)
         return [_parse_word(word) for word in reply.split(b" ")]
 
     async def enqueue_named(self, tasks: Sequence[NamedTask]) -> list[tuple[str, bool] | int]:
         """Queue or park tasks.
 
         Returns:
-            Per task the id of the task that is there now and whether it was added; the depth of
-            the queue where it is full.
+            Per task the id of the task that is there now and whether this call added it; where the
+            queue is full, its depth in their stead.
 
         Raises:
             ConnectionFailed: as `enqueue`.
         """
         keys = self._place.keys
-        own = keys.own
-        names = [keys.sent, keys.moved, keys.parked, keys.due]
-        names += [own[Priority.HIGH], own[Priority.NORMAL], own[Priority.LOW]]
+        names = [keys.sent, keys.moved, keys.parked, keys.due, *self._lanes]
         async with self._calls.next() as (slot, number):
             args: list[Any] = [slot, number, self._max_depth]
             for task in tasks:

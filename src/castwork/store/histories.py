@@ -1,8 +1,9 @@
-"""Histories: the bounded log of a channel's events, and how an event gets out.
+"""Histories: the bounded log of a channel's events, and how events are appended to it.
 
 A history is a stream. Each entry has the fields `uid` (drawn by the publisher), `event` (JSON),
-`previous` (id of the entry before it) and, where it has flags, `flags`. What announces an entry is
-`ID PREVIOUS FLAGS JSON`, with one space between and `-` for no flags. The flags are letters:
+`previous` (the id of the entry before) and, for an event with flags, `flags`. The message that
+announces an entry is `ID PREVIOUS FLAGS JSON`, with one space between and `-` for no flags. The
+flags are letters:
 
 * `a`: the publisher asks who has applied the event.
 """
@@ -20,7 +21,7 @@ from castwork.redis.connections import Connections
 from castwork.store.keys import ChannelKeys
 from castwork.store.place import ChannelPlace
 from castwork.store.scripts import PUBLISH
-from castwork.store.tail import Entry, Item, parse_entries
+from castwork.store.tail import Item, StreamEntry, parse_entries
 
 #: The flag of an event whose publisher asks who has applied it.
 ASKS = "a"
@@ -52,10 +53,10 @@ class RawEvent(NamedTuple):
 
 
 class Histories:
-    """The history of one channel or setting; a channel without one has its plain `publish` here.
+    """The history of one channel or setting; also publishes for a channel without a history.
 
     Args:
-        place: the channel's.
+        place: the channel.
     """
 
     def __init__(self, place: ChannelPlace) -> None:
@@ -68,7 +69,7 @@ class Histories:
         """The history of a channel.
 
         Raises:
-            DefinitionError: keys of such a name are kept for something else.
+            DefinitionError: keys of that name are kept for something else.
         """
         if keeps and ChannelKeys.is_reserved(channel):
             raise DefinitionError(
@@ -79,7 +80,7 @@ class Histories:
 
     @classmethod
     def of_setting(cls, connections: Connections, namespace: str, setting: str) -> Histories:
-        """The history of a setting, which holds its last value."""
+        """The history of a setting: it holds the last value."""
         return cls(ChannelPlace(connections, setting, ChannelKeys.of_setting(namespace, setting)))
 
     @property
@@ -99,9 +100,9 @@ class Histories:
 
         Args:
             event: JSON.
-            keep: events that the history holds; up to an eighth more stay for a while, and all
-                that a group has yet to handle.
-            asks: whether who applied it is asked.
+            keep: events that the history holds. Up to an eighth more stay for a while, and so do
+                all events that a group has yet to handle.
+            asks: whether the publisher asks which processes have applied the event.
 
         Returns:
             The event's id.
@@ -130,7 +131,7 @@ class Histories:
             return bytes(reply).decode()
 
     async def _channel(self) -> str:
-        """The Redis channel. Its name depends on the database, which is known once it is open."""
+        """The Redis channel, whose name has the database's number: opens the connections first."""
         await self.place.link()
         return self.place.channel(self.place.keys.live)
 
@@ -138,7 +139,7 @@ class Histories:
         """Publish on the plain Redis channel of exactly the channel's name; nothing is kept.
 
         Returns:
-            The number of connections that the server sent it to, over all programs.
+            The number of connections, of all programs, that the server sent the event to.
 
         Raises:
             EffectUnknown: the reply was lost; subscribers may have heard it.
@@ -147,20 +148,20 @@ class Histories:
         reply = await self.place.call("PUBLISH", self.place.name, event, idempotent=False)
         return int(reply)
 
-    async def newest(self) -> Entry | None:
+    async def newest(self) -> StreamEntry | None:
         """The last entry, None where there is none."""
         reply = await self.place.call("XREVRANGE", self.stream, "+", "-", "COUNT", 1)
         entries = parse_entries(reply)
         return entries[0] if entries else None
 
-    async def page(self, after: Position, count: int) -> list[Entry]:
+    async def page(self, after: Position, count: int) -> list[StreamEntry]:
         """The first entries behind a position, at most `count`."""
         reply = await self.place.call("XRANGE", self.stream, f"({after}", "+", "COUNT", count)
         return parse_entries(reply)
 
 
 class HistorySource:
-    """A history as a `Source`. Who asks for all of it takes it from wherever it begins."""
+    """A history as a `Source`: trimmed events are no `Gap` for a reader of the whole history."""
 
     begins_anywhere = True
 
@@ -171,7 +172,7 @@ class HistorySource:
 
     @property
     def channel(self) -> str:
-        """The Redis channel that announces its entries."""
+        """The Redis channel that announces the history's entries."""
         return self.place.channel(self.place.keys.live)
 
     def parse(self, payload: bytes) -> Item[RawEvent]:
@@ -182,11 +183,11 @@ class HistorySource:
         flags = "" if words[2] == b"-" else words[2].decode()
         return Item(Position.parse(words[0]), Position.parse(words[1]), RawEvent(words[3], flags))
 
-    def read(self, entry: Entry) -> Item[RawEvent]:
+    def read(self, entry: StreamEntry) -> Item[RawEvent]:
         """Read an entry. Raises UndecodableEntry."""
         return read_event(entry)
 
-    async def page(self, after: Position, count: int) -> list[Entry]:
+    async def page(self, after: Position, count: int) -> list[StreamEntry]:
         """Ask for the first entries behind a position."""
         return await self._histories.page(after, count)
 
@@ -196,11 +197,11 @@ class HistorySource:
         return None if entry is None else entry.position
 
 
-def read_event(entry: Entry) -> Item[RawEvent]:
-    """Read an entry of a history. An event that names no predecessor follows on none.
+def read_event(entry: StreamEntry) -> Item[RawEvent]:
+    """Read an entry of a history. An event that names no predecessor is taken for the first one.
 
     Raises:
-        UndecodableEntry: the entry has no event, or names what is no predecessor.
+        UndecodableEntry: the entry has no event, or its predecessor is no position.
     """
     named = dict(zip(entry.fields[::2], entry.fields[1::2], strict=True))
     event, previous = named.get(b"event"), named.get(b"previous")

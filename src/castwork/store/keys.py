@@ -1,7 +1,7 @@
-"""The name of every key. No other module formats one.
+"""The name of every key: no other module makes key names.
 
-All keys of a queue share a hash tag, and all keys of a channel do, so that each script
-touches one slot of a cluster.
+All keys of a queue share a hash tag, and so do all keys of a channel, so that each script touches
+one slot of a cluster.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def _tag_for(stream: str) -> str:
     slot = slot_of(stream)
     if slot_of(f"{{{stream}}}") == slot:
         return f"{{{stream}}}"
-    # A name with a lone brace: no tag made of it lands there, so a number that does is sought.
+    # The name has a lone brace, so that it cannot stand in a hash tag. Take the first number that,
+    # as a tag, lands in the stream's slot.
     return next(tag for tag in (f"{{{n}}}" for n in range(1_000_000)) if slot_of(tag) == slot)
 
 
@@ -35,11 +36,11 @@ class QueueKeys:
     Attributes:
         slot: the cluster slot of all of them.
         lanes: the streams, in the order of the queue's lanes.
-        sent: what producers' last calls were answered.
-        moved: task id to lane and entry, for tasks that are elsewhere than their id says.
-        robbed: workers that entries were taken from.
-        parked: tasks that wait for something other than a worker.
-        due: parked tasks by the time they wait for.
+        sent: the answers to the last calls of producers.
+        moved: task id to lane and entry, for tasks whose id does not name their entry.
+        robbed: notes of the workers that entries were taken from.
+        parked: tasks that wait for a time.
+        due: ids of parked tasks by the time that they wait for.
         dead: dead letters; `letters` finds them by task id.
         control: channel on which workers hear what to cancel.
     """
@@ -68,7 +69,7 @@ class QueueKeys:
 
     @classmethod
     def of(cls, namespace: str, queue: Queue) -> QueueKeys:
-        """Keys of a queue: of castwork's own, or beside an adopted stream, in its slot."""
+        """Keys of a queue; those of an adopted stream are in the stream's slot."""
         if queue.stream is None:
             return cls(f"{{{namespace}:{queue.name}}}", queue)
         tag = _tag_for(queue.stream)
@@ -93,7 +94,7 @@ class QueueKeys:
         return self._key + _sized(task, tenant, key)
 
 
-#: Tags of their own kind, which a channel's name must not make.
+#: Names of channels with a history must not begin so: such tags are kept for other things.
 RESERVED_PREFIXES = ("setting:", "lock:", "output:", "cache:")
 
 
@@ -114,7 +115,7 @@ class ChannelKeys:
 
     @classmethod
     def of(cls, namespace: str, channel: str) -> ChannelKeys:
-        """Keys of a channel; `is_reserved` tells of names that others have."""
+        """Keys of a channel; see `is_reserved` for the names that it must not have."""
         return cls(f"{{{namespace}:{channel}}}")
 
     @staticmethod
@@ -124,7 +125,7 @@ class ChannelKeys:
 
     @classmethod
     def of_setting(cls, namespace: str, setting: str) -> ChannelKeys:
-        """Keys of a setting, which no channel's name can be: theirs hold no such prefix."""
+        """Keys of a setting; no channel has them, as names of channels do not begin so."""
         return cls(f"{{{namespace}:setting:{setting}}}")
 
 

@@ -11,10 +11,10 @@ from castwork.model.states import Priority
 from castwork.store.place import QueuePlace
 from castwork.store.scripts import PURGE, REPLAY
 
-#: What stands before the name of a field of the entry that became a dead letter.
+#: Stands before the names of the fields that come from the task's entry.
 _PREFIX = b"entry."
 
-#: Fields of an entry that a letter keeps: a script passes 8,000 words to a command at most.
+#: Fields of an entry that a letter keeps: a script can pass at most 8,000 words to a command.
 _MOST_FIELDS = 3900
 
 
@@ -26,7 +26,7 @@ class Letter(NamedTuple):
         task_id: the task.
         task: name of the task function, as far as it was known.
         attempts: deliveries that it took.
-        lane: the lane that its entry was in.
+        lane: the lane of the task's entry.
         errors: the last failures, newest last, as plain values.
         fields: the entry's fields, names and values in turn.
     """
@@ -40,9 +40,9 @@ class Letter(NamedTuple):
     fields: list[bytes]
 
     def as_fields(self) -> list[Any]:
-        """The letter as names and values for XADD; the entry's go along byte for byte.
+        """The letter as names and values for XADD; the entry's fields are kept byte for byte.
 
-        Of an entry with more than 3,900 fields these are the first ones.
+        Of an entry with more than 3,900 fields the first 3,900 are kept.
         """
         flat: list[Any] = ["v", 1, "id", self.task_id, "task", self.task]
         flat += ["attempts", self.attempts, "lane", self.lane, "errors", encode(self.errors)]
@@ -60,16 +60,16 @@ class Letters:
         self._keys = place.keys
 
     async def count(self) -> int:
-        """How many there are."""
+        """How many dead letters there are."""
         return int(await self._place.call("XLEN", self._keys.dead))
 
     async def newest(self, limit: int) -> list[Letter]:
-        """The newest ones first."""
+        """The newest dead letters, newest first."""
         page = await self._place.call("XREVRANGE", self._keys.dead, "+", "-", "COUNT", limit)
         return [_parse(letter_id, fields) for letter_id, fields in page]
 
     async def find(self, name: str) -> Letter | None:
-        """One of them, by its own id or by its task's; None if there is none."""
+        """A dead letter, by its own id or its task's id; None if there is none."""
         is_letter_id = name.replace("-", "", 1).isdigit()
         letter_id = name if is_letter_id else await self._id_of(name)
         if letter_id is None:
@@ -82,12 +82,13 @@ class Letters:
         return None if raw is None else raw.decode()
 
     async def replay(self, letter: Letter, entry: Entry, lane: Priority, record: bytes) -> bool:
-        """Queue one again; False if it is gone.
+        """Queue the task of a dead letter again; False if the letter is gone.
 
         Args:
+            letter: the dead letter.
             entry: the entry under which the task waits again.
-            lane: where to.
-            record: its record then, empty for none.
+            lane: the lane that the entry goes to.
+            record: the task's record once it is queued, empty for none.
         """
         keys, task_id = self._keys, letter.task_id
         names = [keys.dead, keys.letters, keys.own[lane], keys.record(task_id), keys.moved]
@@ -96,7 +97,11 @@ class Letters:
         return bool(await self._place.run(REPLAY, names, args))
 
     async def purge(self, letter: Letter) -> bool:
-        """Delete one, with its record and its output; False if it was replayed meanwhile."""
+        """Delete a dead letter, with its task's record and output.
+
+        Returns:
+            False if the letter was replayed meanwhile.
+        """
         keys, task_id = self._keys, letter.task_id
         names = [keys.dead, keys.letters, keys.record(task_id), keys.output(task_id)]
         return bool(await self._place.run(PURGE, names, [letter.id, task_id]))

@@ -1,4 +1,4 @@
-"""Look: what people ask of queues, without changing anything."""
+"""Look: counts what is in a queue; changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class QueueInfo(msgspec.Struct):
         scheduled: tasks that wait for a time.
         dead: dead letters.
         depth: waiting and running together.
-        max_depth: bound on it, 0 for none.
+        max_depth: bound on the depth, 0 for none.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Members: who is alive. Of a channel its subscribers, of the register the workers."""
+"""Members: which subscribers of a channel, or which workers, are alive."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from castwork.store.scripts import BEAT
 
 
 class Member(NamedTuple):
-    """One that gave a sign of life.
+    """A process or a worker that gave a sign of life.
 
     Attributes:
-        name: its id.
-        silent_for: seconds since its last sign of life, by the server's clock.
-        info: what it said about itself.
+        name: the member's id.
+        silent_for: seconds since the member's last sign of life, by the server's clock.
+        info: what the member said about itself.
     """
 
     name: str
@@ -25,13 +25,13 @@ class Member(NamedTuple):
 
 
 class Members:
-    """A register of signs of life. Correctness never rests on it: it is for who asks.
+    """A register of signs of life, for people and receipts: no task depends on it.
 
     Args:
-        place: where it is.
+        place: the place of its keys.
         register: key of the signs of life.
         info: key of what members say about themselves.
-        news: the Redis channel on which that can be announced; empty for none.
+        news: the Redis channel on which members can announce their info; empty for none.
     """
 
     def __init__(self, place: Place, register: str, info: str, news: str = "") -> None:
@@ -63,11 +63,11 @@ class Members:
     async def beat(
         self, member: str, info: bytes, silent_after_ms: int, announce: str | None = None
     ) -> None:
-        """Give a sign of life; a few of those that have been silent for long are forgotten.
+        """Give a sign of life, and forget a few members that have been silent for long.
 
         Args:
-            member: whose.
-            info: what it says about itself, as JSON.
+            member: the member that is alive.
+            info: what the member says about itself, as JSON.
             silent_after_ms: milliseconds of silence after which a member is forgotten.
             announce: the Redis channel that is told the info.
 
@@ -79,7 +79,7 @@ class Members:
         await self._place.run(BEAT, keys, [member, info, silent_after_ms, announce or ""])
 
     async def leave(self, member: str, *, timeout: float = 2.0) -> None:
-        """Take a member off the register, which would forget it by itself later.
+        """Take a member off the register; without this, its silence would do so later.
 
         Raises:
             ConnectionFailed: no server in time.
@@ -91,13 +91,13 @@ class Members:
         )
 
     async def alive(self) -> list[Member]:
-        """Those on the register; how long each has been silent tells who may be gone.
+        """The members on the register; a member that has long been silent may be gone.
 
         Raises:
             ConnectionFailed: no server in time.
         """
         link = await self._place.link()
-        # The time is asked of the server that wrote the signs of life: clocks differ.
+        # The time comes from the server, whose clock dated the signs of life: clocks differ.
         time, scores, infos = await asyncio.gather(
             link.call("TIME"),
             link.call("ZRANGE", self._register, 0, -1, "WITHSCORES"),
@@ -120,5 +120,5 @@ class Members:
         await self._place.listen(self.news, listener)
 
     def unlisten(self, listener: Listener) -> None:
-        """Hear no more of it."""
+        """Stop hearing what members announce."""
         self._place.unlisten(self.news, listener)

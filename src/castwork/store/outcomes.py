@@ -1,4 +1,4 @@
-"""Outcomes: what becomes of tasks that a worker holds. Many that end together go in one call."""
+"""Outcomes: stores what becomes of tasks that a worker holds; many that end go in one call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import msgspec
 
 from castwork.model.delivery import Delivery
 from castwork.model.entry import Entry
-from castwork.model.queue import Lane
 from castwork.store.letters import Letter
 from castwork.store.parked import parked_task
 from castwork.store.place import QueuePlace
@@ -23,7 +22,7 @@ class EndedTasks(msgspec.Struct):
         deliveries: the attempts that ended them.
         records: their final records, one line each; empty where none are kept.
         ttls_ms: how long each record is kept.
-        outputs: which of them may have chunks, which are kept as long.
+        outputs: positions of the tasks that may have chunks, which are kept as long as the record.
     """
 
     deliveries: Sequence[Delivery]
@@ -35,8 +34,10 @@ class EndedTasks(msgspec.Struct):
 class Outcomes:
     """Stores what becomes of the tasks of one queue that one worker holds.
 
-    Every method is fenced and idempotent: a task whose lease has passed to another worker is left
-    alone and reported, and a call that is sent again answers as the first one did.
+    Every method is fenced: a task whose lease has passed to another worker is left alone, and the
+    lost lease is reported. A call that is sent again does nothing twice, but it may report a lost
+    lease for what the first call did: `release` always does, `park` and `bury` once the task has
+    been queued again, `finish` where no records are kept.
     """
 
     def __init__(self, place: QueuePlace, worker_id: str) -> None:
@@ -44,16 +45,19 @@ class Outcomes:
         self._worker_id = worker_id
         self._queue = place.queue
         self._lanes = place.keys.lanes
-        # Whether only castwork's workers read a lane, and whether its entries are deleted.
-        self._care = [_care_of(place, lane) for lane in place.queue.lanes]
-        self._deletes = [int(care != "") for care in self._care]
+        lanes, owned = place.queue.lanes, place.queue.owned
+        # Per lane 1 where `robbed` notes each worker that entries were taken from: only castwork's
+        # workers read it. The script then need not look at each entry.
+        self._by_note = [int(lane.name != "stream") for lane in lanes]
+        # Per lane 1 where an entry is deleted when its task leaves.
+        self._deletes = [int(lane.name != "stream" or owned) for lane in lanes]
 
     async def finish(self, ended: EndedTasks) -> list[bool] | None:
         """Store outcomes and take their tasks off the queue.
 
         Returns:
-            None when all are stored; else per task whether its outcome is: False, the lease was
-            lost.
+            None when all outcomes are stored; else per task whether its outcome is stored. Where
+            it is not, the lease was lost.
 
         Raises:
             ConnectionFailed, ServerRefused: as `Link.call`; OutOfMemory among them.
@@ -70,17 +74,18 @@ class Outcomes:
 
     def _finish_args(self, ended: EndedTasks, names: Sequence[str]) -> list[Any]:
         deliveries = ended.deliveries
-        runs = self._runs(ended, names)
+        rows = self._rows(ended, names)
         moved: list[Any] = []
         for number, delivery in enumerate(deliveries, 1):
             if delivery.moved:
                 moved += (number, delivery.task_id)
         kept = self._queue.keeps_records
         args: list[Any] = [len(self._lanes), self._worker_id, self._queue.group]
-        args += (len(deliveries), len(runs) // 6, int(kept), int(self._has_msetex))
+        args += (len(deliveries), len(rows) // 6, int(kept), int(self._has_msetex))
         args.append(len(moved) // 2)
-        args += self._care
-        args += runs
+        args += self._by_note
+        args += self._deletes
+        args += rows
         args += [delivery.entry_id for delivery in deliveries]
         args += ended.records
         args += moved
@@ -88,13 +93,14 @@ class Outcomes:
             args += (number + 1, ended.ttls_ms[number])
         return args
 
-    def _runs(self, ended: EndedTasks, names: Sequence[str]) -> list[Any]:
-        """What tasks in a row have in common, said once: most groups are one run of tasks alike.
+    def _rows(self, ended: EndedTasks, names: Sequence[str]) -> list[Any]:
+        """The arguments that tasks in a row have in common, once per row.
 
-        With each run goes the message that tells of it, which the server would take longer to join.
+        Most groups are one row. The last argument is the message that tells the row's outcomes:
+        the server would take longer to join it.
         """
         deliveries, ttls_ms, first = ended.deliveries, ended.ttls_ms, 0
-        runs: list[Any] = []
+        rows: list[Any] = []
         while first < len(deliveries):
             lead, ttl_ms = deliveries[first], ttls_ms[first]
             lane, times, producer = lead.lane, lead.deliveries, lead.producer
@@ -106,9 +112,9 @@ class Outcomes:
                 if other.lane != lane or other.deliveries != times or other.producer != producer:
                     break
             message = _message(names[first:end], ended.records[first:end])
-            runs += (lane + 1, times, end - first, ttl_ms, self._place.told(producer), message)
+            rows += (lane + 1, times, end - first, ttl_ms, self._place.told(producer), message)
             first = end
-        return runs
+        return rows
 
     @property
     def _has_msetex(self) -> bool:
@@ -122,16 +128,16 @@ class Outcomes:
             group: per attempt its delivery and its record.
 
         Returns:
-            How many were announced; the others' leases were lost.
+            How many attempts were announced; the leases of the others were lost.
         """
         keys = self._place.keys
         deliveries = [delivery for delivery, _ in group]
         records = [record for _, record in group]
         names = [keys.record(delivery.task_id) for delivery in deliveries]
-        runs = self._runs(EndedTasks(deliveries, records, [0] * len(group), ()), names)
+        rows = self._rows(EndedTasks(deliveries, records, [0] * len(group), ()), names)
         args: list[Any] = [len(self._lanes), self._worker_id, self._queue.group, len(group)]
-        args += [int(care == "1") for care in self._care]
-        args += runs
+        args += self._by_note
+        args += rows
         args += [delivery.entry_id for delivery in deliveries]
         args += records
         return int(await self._place.run(ANNOUNCE, [keys.robbed, *self._lanes, *names], args))
@@ -142,26 +148,28 @@ class Outcomes:
         """Park a task until a time; False if the lease was lost.
 
         Args:
-            entry: the entry under which it waits again.
-            delay_ms: milliseconds until it is due.
-            parked: its record while it is parked, empty for none.
-            queued: its record once it is queued again, empty for none.
+            delivery: the task's present delivery.
+            entry: the entry under which the task waits again.
+            delay_ms: milliseconds until the task is due.
+            parked: the task's record while it is parked, empty for none.
+            queued: the task's record once it is queued again, empty for none.
         """
         keys = self._place.keys
         names = [self._lanes[delivery.lane], keys.record(delivery.task_id)]
         names += [keys.parked, keys.moved, keys.due]
         lane = self._queue.lanes[delivery.lane].priority
-        row = b"%d %b" % (entry.at, parked_task(entry, lane, queued))
+        waiting = b"%d %b" % (entry.at, parked_task(entry, lane, queued))
         told = self._place.told(delivery.producer)
-        args = [*self._fence(delivery), delivery.task_id, row, parked, told, delay_ms]
+        args = [*self._fence(delivery), delivery.task_id, waiting, parked, told, delay_ms]
         return await self._stored(PARK, names, args)
 
     async def bury(self, delivery: Delivery, record: bytes, letter: Letter) -> bool:
         """Make a task a dead letter; False if the lease was lost.
 
         Args:
-            record: its final record.
-            letter: what is kept of it; the server makes its id.
+            delivery: the task's present delivery.
+            record: the task's final record, empty for none.
+            letter: what is kept of the task; the server makes the letter's id.
         """
         keys = self._place.keys
         names = [self._lanes[delivery.lane], keys.record(delivery.task_id)]
@@ -174,8 +182,9 @@ class Outcomes:
         """Hand a task back to its queue at once; False if the lease was lost.
 
         Args:
-            entry: the entry under which it waits again.
-            record: its record then, empty for none.
+            delivery: the task's present delivery.
+            entry: the entry under which the task waits again.
+            record: the task's record once it is queued again, empty for none.
         """
         keys = self._place.keys
         priority = self._queue.lanes[delivery.lane].priority
@@ -198,15 +207,8 @@ class Outcomes:
         return bool(await self._place.run(script, keys, args))
 
 
-def _care_of(place: QueuePlace, lane: Lane) -> str:
-    """How `finish` treats a lane: `1` ours alone, `0` others read it too, empty: entries stay."""
-    if lane.name != "stream":
-        return "1"
-    return "0" if place.queue.owned else ""
-
-
 def _message(names: Sequence[str], records: Sequence[bytes]) -> bytes:
-    """What those who wait are told: the records' keys, then the records, a line each."""
+    """The message that tells outcomes: the records' keys, then the records, a line each."""
     if not names:
         return b""
     return "\n".join(names).encode() + b"\n" + b"\n".join(records)

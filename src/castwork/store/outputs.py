@@ -1,7 +1,8 @@
 """Outputs: the chunks of tasks, each fenced by its id.
 
-An output is a stream; an entry's id is the chunk's, and its only field is named for the kind and
-holds the data. The Redis channel of the same name announces each chunk as JSON.
+An output is a stream with an entry per chunk. The entry's id is the chunk's id; the entry's only
+field has the chunk's kind as its name and the chunk's data as its value. The Redis channel of the
+same name announces each chunk as JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from castwork.model.errors import ServerRefused
 from castwork.model.position import Position
 from castwork.model.settings import Limits
 from castwork.store.place import QueuePlace
-from castwork.store.tail import Entry, Item, parse_entries
+from castwork.store.tail import Item, StreamEntry, parse_entries
 
 #: Seconds that a chunk waits for a server that is away; the task's own timeout ends it before.
 _PATIENCE = 3600.0
@@ -32,7 +33,7 @@ _STALE = "equal or smaller"
 
 
 class StaleChunk(ServerRefused):
-    """The output holds this chunk already, or chunks behind it: ask for its `newest`."""
+    """The output holds this chunk already, or chunks behind it: `Outputs.newest` tells which."""
 
 
 class OutputGone(ServerRefused):
@@ -40,10 +41,10 @@ class OutputGone(ServerRefused):
 
 
 class Written:
-    """A chunk on its way: a future, as far as it is needed, that knows a refused id.
+    """A chunk on its way; await it for the server's answer.
 
     Raises (on await):
-        StaleChunk: the id is not above those that the stream holds.
+        StaleChunk: the id is not above all ids that the stream holds.
         OutputGone: there is no output to go on with.
         OutOfMemory: the server takes nothing at present.
         ConnectionFailed: no server in time.
@@ -54,8 +55,12 @@ class Written:
     def __init__(self, reply: asyncio.Future[Any]) -> None:
         self._reply = reply
 
+    def ignore(self) -> None:
+        """Have nobody warned of its error, as nobody will wait for it."""
+        self._reply.add_done_callback(_see_error)
+
     def done(self) -> bool:
-        """Whether it would not wait."""
+        """Whether the server has answered, so that awaiting does not wait."""
         return self._reply.done()
 
     def __await__(self) -> Generator[Any, None, None]:
@@ -72,12 +77,11 @@ class Written:
 class Outputs:
     """The outputs of a queue's tasks.
 
-    The stream takes ascending ids only, which makes two promises cost nothing: a chunk that is
-    sent again is not doubled, and a worker whose lease has passed cannot write behind the first
-    chunk of the next attempt.
+    The stream takes ascending ids only. So a chunk that is sent again is not doubled, and a worker
+    whose lease has passed cannot write behind the first chunk of the next attempt.
 
     Args:
-        place: the queue's.
+        place: the queue.
         keep: chunks that each output keeps; older ones are dropped.
     """
 
@@ -89,11 +93,13 @@ class Outputs:
         """Append a chunk and announce it; the connections must be open.
 
         Args:
-            begins: whether the output may begin with this chunk. Later ones never make an output
-                that was taken away anew: it would have no end, and stay for ever.
+            task_id: the task.
+            chunk: the chunk.
+            begins: whether the output may begin with this chunk. A later chunk does not make an
+                output anew that was taken away: such an output would never be deleted.
 
         Returns:
-            What is done when the stream has it. Chunks get there in the order of calls.
+            What to await until the stream has the chunk. Chunks get there in the order of calls.
 
         Raises:
             TypeError: the data has no JSON form; nothing was sent.
@@ -105,9 +111,8 @@ class Outputs:
         behind = () if begins else ("NOMKSTREAM",)
         command = ("XADD", key, *behind, "MAXLEN", "~", self._keep, chunk.id, chunk.kind, data)
         written = link.call(*command, timeout=_PATIENCE)
-        written.add_done_callback(_see_error)  # seen, should the attempt end before it looks
         announced = link.call("PUBLISH", self.place.channel(key), encode_live(chunk, data))
-        announced.add_done_callback(_see_error)  # who misses it finds the chunk in the stream
+        announced.add_done_callback(_see_error)  # a reader that misses it reads the stream
         return Written(written)
 
     async def newest(self, task_id: str) -> Position | None:
@@ -117,14 +122,14 @@ class Outputs:
         return entries[0].position if entries else None
 
     async def holds(self, task_id: str, position: Position) -> bool:
-        """Whether an output holds a chunk, or has dropped what was there by now."""
+        """Whether an output holds a chunk, or has trimmed the chunks of that age by now."""
         key = self.place.keys.output(task_id)
         if await self.place.call("XRANGE", key, str(position), str(position)):
             return True
         oldest = parse_entries(await self.place.call("XRANGE", key, "-", "+", "COUNT", 1))
         return bool(oldest) and oldest[0].position > position
 
-    async def page(self, task_id: str, after: Position, count: int) -> list[Entry]:
+    async def page(self, task_id: str, after: Position, count: int) -> list[StreamEntry]:
         """The first chunks of an output behind a position, at most `count`."""
         key = self.place.keys.output(task_id)
         return parse_entries(await self.place.call("XRANGE", key, f"({after}", "+", "COUNT", count))
@@ -135,7 +140,7 @@ class Outputs:
 
 
 class OutputSource:
-    """One task's output as a `Source`. Who asks for all of it is told what was trimmed."""
+    """One task's output as a `Source`: trimmed chunks are a `Gap`, also at the beginning."""
 
     begins_anywhere = False
 
@@ -147,18 +152,18 @@ class OutputSource:
 
     @property
     def channel(self) -> str:
-        """The Redis channel that announces its chunks."""
+        """The Redis channel that announces the output's chunks."""
         return self.place.channel(self._outputs.place.keys.output(self._task_id))
 
     def parse(self, payload: bytes) -> Item[Chunk]:
-        """Read what announces a chunk. Raises UndecodableEntry."""
+        """Read the message that announces a chunk. Raises UndecodableEntry."""
         return _item(decode_live(payload))
 
-    def read(self, entry: Entry) -> Item[Chunk]:
+    def read(self, entry: StreamEntry) -> Item[Chunk]:
         """Read a chunk from the stream. Raises UndecodableEntry."""
         return _item(decode_chunk(entry.position, entry.fields))
 
-    async def page(self, after: Position, count: int) -> list[Entry]:
+    async def page(self, after: Position, count: int) -> list[StreamEntry]:
         """Ask for the first chunks behind a position."""
         return await self._outputs.page(self._task_id, after, count)
 
@@ -173,5 +178,6 @@ def _item(chunk: Chunk) -> Item[Chunk]:
 
 
 def _see_error(future: asyncio.Future[Any]) -> None:
+    """Mark a future's error as seen, so that asyncio does not warn when nobody awaits it."""
     if not future.cancelled():
         future.exception()

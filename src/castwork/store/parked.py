@@ -1,4 +1,4 @@
-"""Parked: tasks that wait for something other than a worker. What they can wait for is a time."""
+"""Parked: tasks that wait for a time before they wait for a worker."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 def parked_task(entry: Entry, lane: Priority, queued: bytes) -> bytes:
-    """A task as it is parked; the time of its first enqueue stands before it.
+    """A parked task as JSON; in Redis the time of its first enqueue stands before it.
 
-    The arguments stay the text that they are, so that nothing is lost on the way through Lua.
+    The arguments stay text, so that Lua, which decodes the rest, cannot change them.
 
     Args:
-        entry: the entry that is added when its time comes.
-        lane: where to.
-        queued: the record that it gets then, empty for none.
+        entry: the entry that is added to the lane when the time has come.
+        lane: the lane that the entry goes to.
+        queued: the record that the task gets then, empty for none.
     """
     fields = [f if isinstance(f, str) else f.decode() for f in entry.fields()]
     return encode({"v": 1, "lane": lane.value, "fields": fields, "record": queued.decode()})
@@ -48,7 +48,11 @@ class Parked:
         return [_as_text(raw) for raw in ids], next_ms / 1000 if next_ms >= 0 else None
 
     async def unpark(self, ids: list[str]) -> int:
-        """Queue tasks that are due, each once whoever else tries; return how many were queued."""
+        """Queue tasks that are due, each once even if other workers do the same.
+
+        Returns:
+            How many tasks this call queued.
+        """
         keys = self._place.keys
         names = [keys.due, keys.parked, keys.moved]
         names += [keys.own[priority] for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)]

@@ -10,14 +10,15 @@ from castwork.model.queue import Queue
 from castwork.redis.connections import Connections
 from castwork.redis.link import Link
 from castwork.redis.pushes import Listener
+from castwork.redis.replies import NoScript
 from castwork.store.keys import ChannelKeys, QueueKeys, WorkerKeys
-from castwork.store.scripts import Script, run
+from castwork.store.scripts import Script
 
 
 class Place:
     """Sends what concerns one slot to the link that serves it.
 
-    Opens the connections when they are not: nobody else asks for that.
+    A place opens closed connections, so that its callers need not.
     """
 
     def __init__(self, connections: Connections, slot: int) -> None:
@@ -25,14 +26,14 @@ class Place:
         self.slot = slot
 
     async def link(self) -> Link:
-        """The link that serves the place, opened when it is not."""
+        """The link that serves the place; opens the connections if they are closed."""
         connections = self.connections
         if not connections.is_open:
             await connections.open()
         return connections.link_for(self.slot)
 
     def check_open(self) -> None:
-        """Raise NotOpen once the connections are closed, for those who must not open them again."""
+        """Raise NotOpen once the connections are closed, for callers that must not reopen them."""
         if not self.connections.is_open:
             raise NotOpen("the connections were closed: use the app inside `async with app`")
 
@@ -44,8 +45,27 @@ class Place:
         *,
         timeout: float | None = None,
     ) -> Any:
-        """Run a script. Raises as `Link.call`."""
-        return await run(await self.link(), script, keys, args, timeout=timeout)
+        """Run a script by its hash, and return its reply.
+
+        The script cache of a server is volatile (a restart, a failover or SCRIPT FLUSH empties
+        it): a script that is unknown there is sent whole, once.
+
+        Raises:
+            EffectUnknown, ConnectionFailed, ServerRefused: as `Link.call`.
+        """
+        connections = self.connections
+        if not connections.is_open:
+            await connections.open()
+        call, count = connections.link_for(self.slot).call, len(keys)
+        again = script.idempotent
+        try:
+            return await call(
+                "EVALSHA", script.sha, count, *keys, *args, idempotent=again, timeout=timeout
+            )
+        except NoScript:
+            return await call(
+                "EVAL", script.source, count, *keys, *args, idempotent=again, timeout=timeout
+            )
 
     async def call(
         self, *command: Any, idempotent: bool = True, timeout: float | None = None
@@ -65,9 +85,9 @@ class Place:
             self.connections.pushes.remove(channel, listener)
 
     def channel(self, name: str) -> str:
-        """The Redis channel of castwork's own for a name.
+        """The Redis channel of castwork's own for a name, with the database's number in it.
 
-        Redis channels are per server: databases would hear one another without their number.
+        Redis channels are per server: without the number, databases would hear one another.
         """
         database = self.connections.database
         return f"{name}@{database}" if database else name
@@ -87,11 +107,11 @@ class QueuePlace(Place):
 
     async def listen_control(self, listener: Listener) -> None:
         """Hear which tasks of the queue are to be cancelled, by their ids."""
-        await self.link()  # opened first: the channel's name has the database
+        await self.link()  # opens the connections: the channel's name has the database's number
         await self.listen(self.channel(self.keys.control), listener)
 
     def unlisten_control(self, listener: Listener) -> None:
-        """Hear it no more."""
+        """Stop hearing which tasks are to be cancelled."""
         self.unlisten(self.channel(self.keys.control), listener)
 
 

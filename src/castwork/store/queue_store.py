@@ -1,4 +1,4 @@
-"""QueueStore: all that Redis holds of one queue, by concern."""
+"""QueueStore: what Redis holds of one queue, one object per concern."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from castwork.store.told import Told
 
 
 class QueueStore:
-    """What one queue consists of. It only holds the parts; each has its transitions.
+    """The parts of one queue; the transitions are methods of the parts.
 
     Attributes:
         queue: the queue.
-        place: its keys, and the way to their server.
+        place: the queue's keys, and the way to their server.
         enqueues: how tasks get in.
-        records: what is known of them.
-        told: who hears of their outcomes.
-        outputs: their chunks.
-        parked: those that wait for something other than a worker.
-        letters: those that ran out of attempts.
+        records: what is known of tasks.
+        told: tells this process the outcomes of tasks.
+        outputs: the chunks of tasks.
+        parked: tasks that wait for a time.
+        letters: tasks that ran out of attempts, or can never run.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class QueueStore:
         self.letters = Letters(place)
 
     def claims(self, worker_id: str) -> Claims:
-        """How a worker gets its tasks."""
+        """The claims of one worker."""
         return Claims(self.place, worker_id)
 
     def outcomes(self, worker_id: str) -> Outcomes:
-        """How a worker stores what becomes of them."""
+        """The outcomes that one worker stores."""
         return Outcomes(self.place, worker_id)

@@ -1,4 +1,4 @@
-"""BlockingReads: waiting on the server for tasks of several queues in one read."""
+"""BlockingReads: waits on the server for tasks of several queues in one read."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from castwork.store.place import QueuePlace
 
 
 class BlockingReads:
-    """Reads of one worker over a link of their own.
+    """Blocking reads of one worker, one at a time, over a link of their own.
 
-    A read is never cancelled: a cancelled read may already have claimed. `unblock` ends one on
-    the server.
+    Do not cancel a read: a cancelled read may already have claimed. `unblock` ends a read on the
+    server.
 
     Args:
         link: a dedicated link.
@@ -30,7 +30,7 @@ class BlockingReads:
         """Wait for tasks of some queues of one group, up to `count` from each lane.
 
         Args:
-            places: the queues; they share a group, and a slot where the server asks for that.
+            places: the queues; all of one group, and of one slot where the server asks for that.
             count: entries per lane at most.
             block: seconds to wait.
 
@@ -69,7 +69,7 @@ class BlockingReads:
         """End the read that waits on the server; False if the server cannot be told.
 
         Args:
-            place: a queue of the read, to reach the server that it waits on.
+            place: a queue of the read, to reach the server that the read waits on.
         """
         while self.link.is_connected:
             unblock = "CLIENT", "UNBLOCK", self.link.client_id, "ERROR"
@@ -77,7 +77,7 @@ class BlockingReads:
                 ended = await place.call(*unblock, timeout=1.0)
             except ServerError:  # not permitted, say
                 return False
-            # The read comes by another connection: the server may not have seen it yet.
+            # The read goes by another connection: perhaps the server has not seen the read yet.
             if ended or not self._under_way:
                 return True
         return False

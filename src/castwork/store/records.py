@@ -1,4 +1,4 @@
-"""Records: what is known of a task, and the request to cancel it."""
+"""Records: reads what is known of a task, and asks for its cancellation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Records:
         self._place = place
 
     async def final(self, task_id: str) -> Record | None:
-        """The record of a task that has ended; None while it has not, or if there is none."""
+        """The record of a task that has ended; None while it has not, or without a record."""
         raw = await self._place.call("GET", self._place.keys.record(task_id))
         if raw is None:
             return None
@@ -31,10 +31,10 @@ class Records:
         return record if record.status.is_final else None
 
     async def read(self, task_id: str) -> Record | None:
-        """The record of a task, one made of its entry while it has none, None if there is no task.
+        """The record of a task; made of the task's entry while Redis has none, None without a task.
 
-        The place is looked at before the record, because what takes a task out of its place
-        writes its record in the same step; the other way round both could be missed.
+        The entry is looked for before the record: the step that removes an entry also writes the
+        task's record, so that a look in this order cannot miss both.
 
         Raises:
             ConnectionFailed: no server in time.
@@ -55,7 +55,7 @@ class Records:
         return None if raw is None else decode_record(raw)
 
     async def _look(self, made: MadeId, task_id: str) -> tuple[list[list[list[bytes]]], bytes]:
-        """The entry that the id names, and the record, in one round trip."""
+        """The entry that the task's id names, and the task's record, in one round trip."""
         link, keys = await self._place.link(), self._place.keys
         entry = str(made.entry)
         page, raw = await asyncio.gather(
@@ -70,18 +70,19 @@ class Records:
         page = await self._place.call("XRANGE", keys.own[Priority(lane)], entry, entry)
         if page:
             return _waiting(page[0][1])
-        raw = await self._place.call("GET", keys.record(task_id))  # it has ended meanwhile
+        raw = await self._place.call("GET", keys.record(task_id))  # the task has ended meanwhile
         return Record(TaskState.QUEUED) if raw is None else decode_record(raw)
 
     async def cancel(self, task_id: str, known: Record) -> TaskState | None:
-        """Ask for the end of a task: at once while it waits, else its worker is told.
+        """Cancel a task at once while it waits; else tell its worker to cancel it.
 
         Args:
-            known: what is known of the task, for the record of its end.
+            task_id: the task.
+            known: what is known of the task, for its final record.
 
         Returns:
-            Its status: `cancelled`, another final one, or `running` when its worker was told;
-            None if the server knows no such task, and every worker was told.
+            The task's status: `cancelled`, another final status, or `running` when its worker was
+            told. None if the server knows no such task; then every worker was told.
         """
         keys, made = self._place.keys, parse_made_id(task_id)
         names = [keys.record(task_id), keys.due, keys.parked, keys.moved]
@@ -109,7 +110,10 @@ class Records:
 
 
 def _is_of(fields: list[bytes], made: MadeId) -> bool:
-    """Whether an entry is the task's: who guesses a place does not know the digits behind it."""
+    """Whether an entry is the task's, and not only in the place that a guessed id names.
+
+    The digits behind the place are drawn at random, and stand in the entry too.
+    """
     call = fields[1].split(b" ", 2) if fields[0] == b"call" else ()
     return len(call) > 1 and call[1] == made.nonce.encode()
 

@@ -1,4 +1,4 @@
-"""Renewals: leases renewed from a thread, where the event loop cannot hold them up."""
+"""Renewals: renews leases from a thread, even while the event loop is blocked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from castwork.store.scripts import RENEW
 
 
 class Renewals:
-    """Renews what one worker holds of a queue. Repeats nothing: the next call connects anew.
+    """Renews the leases that one worker holds of a queue.
+
+    A call that fails is not repeated here; the next call connects anew.
 
     Args:
         link_for: gives the thread's own connection for a slot; called on the thread.
@@ -29,7 +31,7 @@ class Renewals:
         self._worker_id = worker_id
 
     def renew(self, lane: int, deliveries: Sequence[Delivery]) -> list[int]:
-        """Renew leases of one lane, oldest first; return the positions of those that are lost.
+        """Renew leases of one lane, oldest first; return the positions of lost leases.
 
         Raises:
             OSError: no connection, or no reply in time.

@@ -1,7 +1,8 @@
-"""Tail: follows a stream in Redis from any position, without gaps that it does not tell.
+"""Tail: follows a stream in Redis from any position, and tells each gap.
 
-A stream is bounded and can be read again; the Redis channel beside it announces each entry at once
-and forgets it. A tail takes what is announced, and reads the stream when something is missing.
+A stream is bounded and can be read again. The Redis channel beside the stream announces each entry
+at once, and keeps none. A tail takes the announced entries, and reads the stream when some are
+missing.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ logger = logging.getLogger(__name__)
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 
-#: Announced entries held for a slow reader. Beyond them the stream is read.
+#: Announced entries held for a slow reader. When there are more, the stream is read instead.
 _HELD = 2000
 
 #: Entries that one call reads: at first, and at most.
 _FIRST_PAGE, _PAGE = 100, 500
 
-#: Bytes that one call should bring; the number of entries is chosen for it.
+#: Bytes that one call should bring: the next call's number of entries is chosen by them.
 _PAGE_BYTES = 2_000_000
 
 #: Seconds between tries to read the stream while the server is away.
 _PATIENCE = 0.2
 
 
-class Entry(NamedTuple):
+class StreamEntry(NamedTuple):
     """An entry as the stream holds it: field names and values in turn."""
 
     position: Position
@@ -43,12 +44,12 @@ class Entry(NamedTuple):
 
 
 class Item(NamedTuple, Generic[V_co]):
-    """What a reader gets of an entry.
+    """An entry as a reader gets it.
 
     Attributes:
-        position: where the entry is.
-        previous: the entry before it, None where it follows on whatever came before.
-        value: what it holds.
+        position: the entry's position.
+        previous: the position of the entry before; None where any entry may come before.
+        value: the entry's value.
     """
 
     position: Position
@@ -73,11 +74,11 @@ class Source(Protocol[V_co]):
 
     @property
     def name(self) -> str:
-        """What it is, for log lines."""
+        """The stream's name, for log lines."""
 
     @property
     def place(self) -> Place:
-        """Where it is."""
+        """The place of the stream's key."""
 
     @property
     def channel(self) -> str:
@@ -85,16 +86,16 @@ class Source(Protocol[V_co]):
 
     @property
     def begins_anywhere(self) -> bool:
-        """Whether a reader that asks for everything takes the oldest entry without a `Gap`."""
+        """Whether a reader from `START` gets the oldest entry without a `Gap` before it."""
 
     def parse(self, payload: bytes) -> Item[V_co]:
-        """Read what announces an entry. Raises UndecodableEntry for anything else."""
+        """Read the message that announces an entry. Raises UndecodableEntry for other messages."""
 
-    def read(self, entry: Entry) -> Item[V_co]:
+    def read(self, entry: StreamEntry) -> Item[V_co]:
         """Read an entry. Raises UndecodableEntry for a foreign one."""
 
-    async def page(self, after: Position, count: int) -> list[Entry]:
-        """Ask for the first entries behind a position; fewer than `count` are the last ones."""
+    async def page(self, after: Position, count: int) -> list[StreamEntry]:
+        """Ask for the first `count` entries behind a position; fewer when there are no more."""
 
     async def newest(self) -> Position | None:
         """Ask for the position of the last entry."""
@@ -103,19 +104,19 @@ class Source(Protocol[V_co]):
 class Tail(Generic[V]):
     """Yields each item once and in order, and a `Gap` where the stream no longer has some.
 
-    Each announced entry names its predecessor. When that is not the last item, the stream is
-    read; so it is after the connection was away, and when more was announced than a slow reader
-    took. What cannot be decoded is skipped with a line in the log.
+    Each announced entry names its predecessor. When that predecessor is not the last item, the
+    stream is read. The stream is also read after the connection was away, and when more entries
+    were announced than a slow reader took. Entries that do not decode are skipped, and logged.
 
-    For one reader. It may stop in the middle and go on: nothing is lost between.
+    For one reader, which may stop in the middle and go on later without losing an item.
 
     Args:
         source: the stream.
-        after: position of the last item that the reader has, `START` for all that is there; None
-            to begin with the next one.
+        after: position of the last item that the reader has, `START` for the whole stream; None
+            to begin with the next entry.
 
     Attributes:
-        last: position of the last item that the reader was given, or was told to be missing.
+        last: position of the last item that the reader was given, or of the end of the last gap.
     """
 
     def __init__(self, source: Source[V], *, after: Position | None = None) -> None:
@@ -130,14 +131,15 @@ class Tail(Generic[V]):
         self._is_closed = False
 
     async def start(self) -> None:
-        """Listen; what is announced after the return is heard.
+        """Listen; entries that are announced after the return are heard.
 
         Raises:
             ConnectionFailed: no server in time.
-            ServerRefused: the server does not let us.
+            ServerRefused: the server refuses the subscription, or the read.
         """
         try:
-            await self._source.place.link()  # opened first: the channel's name has the database
+            # Opens the connections: the channel's name has the database's number.
+            await self._source.place.link()
             await self._source.place.listen(self._source.channel, self._inbox)
             if self._from_newest:
                 self.last = await self._source.newest() or START
@@ -146,13 +148,13 @@ class Tail(Generic[V]):
             raise
 
     def close(self) -> None:
-        """Listen no more; `items` ends."""
+        """Stop listening; `items` ends."""
         self._is_closed = True
         self._inbox.close()
         self._source.place.unlisten(self._source.channel, self._inbox)
 
     def look_again(self) -> None:
-        """Have the stream read before anything else that is announced."""
+        """Read the stream before the next item is yielded."""
         self._inbox.on_resumed()
 
     def wake(self) -> None:
@@ -160,7 +162,7 @@ class Tail(Generic[V]):
         self._inbox.on_message(b"")
 
     async def items(self) -> AsyncIterator[Item[V] | Gap]:
-        """Yield items until the tail is closed; while the server is away, wait.
+        """Yield items and gaps until the tail is closed; while the server is away, wait.
 
         Raises:
             NotOpen: the connections were closed.
@@ -175,15 +177,39 @@ class Tail(Generic[V]):
                 await asyncio.sleep(_PATIENCE)
 
     async def wait(self) -> bool:
-        """Wait until `ready` may have something; False once the tail is closed."""
+        """Wait until `ready` may have items; return False once the tail is closed."""
         if not (self._behind or self._live):
             await self._inbox.wait()
         return not self._is_closed
 
-    async def ready(self) -> AsyncIterator[Item[V] | Gap]:
-        """Yield what has come and what is found to be missing, without waiting for more.
+    def take_next(self) -> list[Item[V]]:
+        """Take the announced items that follow on the last one, without reading the stream.
 
-        Raises as `items`, and ConnectionFailed: then the next call goes on from there.
+        The quick way of a reader that uses up the whole list; the rest is for `ready`.
+        """
+        if self.needs_reading:
+            return []
+        self._live.extend(self._inbox.take())
+        items = []
+        while self._live:
+            item = self._parse(self._live[0])
+            if item is not None and self._is_new(item):
+                if not self._follows(item.previous):
+                    break
+                self.last = item.position
+                items.append(item)
+            self._live.popleft()
+        return items
+
+    @property
+    def needs_reading(self) -> bool:
+        """Whether something is missing, so that `ready` must be asked."""
+        return self._behind or self._inbox.has_gap or bool(self._live)
+
+    async def ready(self) -> AsyncIterator[Item[V] | Gap]:
+        """Yield the items that have come, and the gaps, without waiting for more items.
+
+        Raises as `items`, and ConnectionFailed; the next call then goes on behind `last`.
         """
         if self._inbox.take_gap():
             self._behind = True
@@ -194,7 +220,8 @@ class Tail(Generic[V]):
         while self._live:
             item = self._parse(self._live[0])
             if item is not None and self._is_new(item) and not self._follows(item.previous):
-                self._behind = True  # until it is read: the reader may stop, or reading fail
+                # Behind until the stream has been read: the reader may stop, or the reading fail.
+                self._behind = True
                 async for missed in self.catch_up():
                     yield missed
             if item is not None and self._is_new(item):
@@ -207,16 +234,17 @@ class Tail(Generic[V]):
                 self._live.popleft()
 
     async def catch_up(self) -> AsyncIterator[Item[V] | Gap]:
-        """Yield what the stream holds behind the last item, page by page as it is taken.
+        """Yield what the stream holds behind the last item, and read page by page as it is taken.
 
-        It works without `start`, too. Raises as `ready`.
+        Works without `start`, too. Raises as `ready`.
         """
         while True:
             count = self._page_size
             entries = await self._read_page(count)
             for entry in entries:
                 item = self._read(entry)
-                # Of an entry that cannot be read nobody knows what it followed on: it names itself.
+                # The predecessor of an undecodable entry is unknown; with the entry itself in its
+                # place, the gap covers the entry.
                 previous = entry.position if item is None else item.previous
                 if not self._follows(previous):
                     yield self._pass_gap(entry.position, previous)
@@ -227,8 +255,9 @@ class Tail(Generic[V]):
                 self._behind = False
                 return
 
-    async def _read_page(self, count: int) -> list[Entry]:
-        self._source.place.check_open()  # else they were opened again for a reader left behind
+    async def _read_page(self, count: int) -> list[StreamEntry]:
+        # A reader that is left over must not open the connections again after they were closed.
+        self._source.place.check_open()
         entries = await self._source.page(self.last, count)
         if entries:
             size = sum(len(field) for entry in entries for field in entry.fields)
@@ -236,35 +265,35 @@ class Tail(Generic[V]):
         return entries
 
     def _is_new(self, item: Item[V]) -> bool:
-        """Whether the reader has not had the item.
+        """Whether the reader has not had the item: its position is behind the reader's.
 
-        Ids below a reader's position are taken for known ones. A server that was flushed may
-        give them out anew: such a reader hears nothing until they have passed its position.
+        A server that was flushed may give ids out anew. The reader then hears nothing until the
+        new ids have passed its position.
         """
         return item.position > self.last
 
     def _follows(self, previous: Position | None) -> bool:
-        """Whether what names this predecessor comes next."""
+        """Whether an item with this predecessor comes next."""
         if previous is None or previous == self.last:
             return True
         return self._begins_anywhere and self.last == START
 
     def _pass_gap(self, before: Position, previous: Position | None) -> Gap:
-        """Go on behind what is missing: a reader that stops here is not told again."""
+        """Go on behind the missing items, so that a reader which stops now is told once."""
         gap = Gap(self.last, before)
         self.last = max(self.last, previous or START)
         return gap
 
     def _parse(self, payload: bytes) -> Item[V] | None:
         if not payload:
-            return None  # of `wake`
+            return None  # the message of `wake`
         try:
             return self._source.parse(payload)
         except UndecodableEntry as error:
             logger.warning("%s: a message was skipped: %s", self._source.name, error)
             return None
 
-    def _read(self, entry: Entry) -> Item[V] | None:
+    def _read(self, entry: StreamEntry) -> Item[V] | None:
         try:
             return self._source.read(entry)
         except UndecodableEntry as error:
@@ -272,6 +301,6 @@ class Tail(Generic[V]):
             return None
 
 
-def parse_entries(reply: list[list[object]]) -> list[Entry]:
+def parse_entries(reply: list[list[object]]) -> list[StreamEntry]:
     """Read the reply to XRANGE or XREVRANGE."""
-    return [Entry(Position.parse(name), fields) for name, fields in reply]  # type: ignore[arg-type]
+    return [StreamEntry(Position.parse(name), fields) for name, fields in reply]  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""Told: the outcomes that the server tells, handed to those who wait for them.
+"""Told: hears the outcomes that workers publish, and hands them to the watchers in this process.
 
-One Redis channel per producer carries the outcomes of all its tasks, a group of them per message:
-the records' keys, then the records, a line each.
+One Redis channel per producer carries the outcomes of all tasks of that producer. A message tells
+a group of outcomes: the records' keys, then the records, a line each.
 """
 
 from __future__ import annotations
@@ -16,33 +16,34 @@ from castwork.model.ids import producer_of
 from castwork.redis.pushes import Pushes
 from castwork.store.place import QueuePlace
 
-#: Seconds that a channel is listened to behind its last watcher: tasks awaited one after the other
-#: share a subscription.
+#: Seconds that a subscription outlasts its last watcher, so that tasks which are awaited one after
+#: the other share it.
 _LINGER = 1.0
 
-#: Records kept, and bytes of each.
+#: Records kept per producer, and bytes that a kept record may have.
 _KEPT = 1000
 _KEPT_BYTES = 4000
 
 
 class Watcher(Protocol):
-    """Follows one task. Both methods must return at once."""
+    """Hears of one task. Both methods must return at once."""
 
     def on_record(self, raw: bytes) -> None:
         """Take a record of the task, as JSON."""
 
     def on_resumed(self) -> None:
-        """Know that the connection was away: records may be missing."""
+        """Learn that the connection was away: records may have been missed."""
 
 
 class _Line:
-    """One producer's channel, and who watches which of its tasks.
+    """One producer's channel, with the watchers of each task.
 
-    The last records are kept for a moment: a task that ends before its producer waits for it, or
-    that is waited for again, is then heard of without asking the server.
+    The last records are kept, so that a watcher that comes after its task has ended hears the
+    outcome without a call to the server.
 
     Attributes:
-        complete_since: since when (monotonic time) every record is kept.
+        ready: done once the channel is subscribed; None before anybody asked for that.
+        complete_since: monotonic time since which no record was missed, nor dropped.
     """
 
     def __init__(self, on_idle: Callable[[_Line], None]) -> None:
@@ -70,17 +71,17 @@ class _Line:
             self._leaving = loop.call_later(_LINGER, self._on_idle, self)
 
     def repeat(self, key: bytes, watcher: Watcher, since: float) -> None:
-        """Hand out what was heard of a task since then."""
+        """Hand a watcher the record that was heard of a task since then, if any."""
         heard_at, record = self._recent.get(key, (-math.inf, b""))
         if heard_at >= since:
             watcher.on_record(record)
 
     def forget(self, key: bytes) -> None:
-        """Keep no longer what was kept of a task."""
+        """Drop the kept record of a task."""
         self._recent.pop(key, None)
 
     def on_message(self, payload: bytes) -> None:
-        """Hand out the records of a message."""
+        """Hand each record of a message to the watchers of its task."""
         lines = payload.split(b"\n")
         count = len(lines) // 2
         watchers, now = self._watchers, time.monotonic()
@@ -92,7 +93,7 @@ class _Line:
 
     def _keep(self, key: bytes, record: bytes, now: float) -> None:
         recent = self._recent
-        recent.pop(key, None)  # so that the newest are the last
+        recent.pop(key, None)  # so that the newest records stand last
         if len(record) > _KEPT_BYTES:
             self.complete_since = now
             return
@@ -109,7 +110,7 @@ class _Line:
 
 
 class Told:
-    """What a process hears of the tasks of one queue."""
+    """Hears of the tasks of one queue, for the watchers in this process."""
 
     def __init__(self, place: QueuePlace) -> None:
         self._place = place
@@ -117,15 +118,17 @@ class Told:
         self._pushes: Pushes | None = None
 
     async def watch(self, task_id: str, watcher: Watcher, *, since: float | None = None) -> bool:
-        """Hear of a task; what is stored after the return is heard.
+        """Hear of a task: the watcher is told each record that is stored after the return.
 
         Args:
             task_id: the task.
-            watcher: is told its records.
-            since: monotonic time before which the task was not there; None if unknown.
+            watcher: is told the task's records.
+            since: monotonic time before the task was enqueued; None if unknown. A record that was
+                heard since then is told at once.
 
         Returns:
-            Whether all that was stored since then has been heard, so that nobody need look.
+            Whether every record that was stored since then has been heard, so that the caller
+            need not ask the server.
 
         Raises:
             ConnectionFailed: no server in time.
@@ -158,13 +161,13 @@ class Told:
         return line.complete_since <= since
 
     def unwatch(self, task_id: str, watcher: Watcher) -> None:
-        """Hear of a task no more."""
+        """Stop hearing of a task."""
         line = self._lines.get(producer_of(task_id))
         if line is not None:
             line.remove(self._key(task_id), watcher)
 
     def forget(self, task_id: str) -> None:
-        """Know that what was heard of a task holds no longer: it is queued again."""
+        """Drop what was heard of a task, as the task is queued again."""
         line = self._lines.get(producer_of(task_id))
         if line is not None:
             line.forget(self._key(task_id))

@@ -1,4 +1,4 @@
-"""Calls: a task function by its name, and a call of it, as the world outside says them."""
+"""Calls: enqueues by the name of a task function, for HTTP, sockets and the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find_function(catalog: Catalog, name: str) -> Function:
     """Find a task function.
 
     Raises:
-        UnknownTask: there is none; the error tells names that are close.
+        UnknownTask: there is none; the error has names that look alike.
     """
     if name not in catalog:
         close = get_close_matches(name, [function.name for function in catalog])
@@ -30,22 +30,22 @@ def find_function(catalog: Catalog, name: str) -> Function:
 async def enqueue_call(
     catalog: Catalog, name: str, arguments: bytes | Mapping[str, str], options: CallOptions
 ) -> tuple[Task[Any], TaskState | None]:
-    """Enqueue a call that was checked against the function's signature.
+    """Check a call against the function's signature, and enqueue it.
 
     Args:
         catalog: the task functions that may be called.
         name: the task function.
-        arguments: JSON by name; or text by name, of which numbers, booleans and times are read
-            as the parameters want them, lists and objects as JSON.
-        options: of the call.
+        arguments: JSON by name, or text by name. From text, numbers, booleans and times are read
+            as the parameters' types say, lists and objects as JSON.
+        options: the options of the call.
 
     Returns:
-        The task and its first status: `scheduled` if it waits for its delay, else `queued`. For
-        a task that was there already, under the id or key of the options, its status now; None
-        if its record passed its TTL.
+        The task and its first status: `scheduled` if it waits for its delay, else `queued`. If
+        the id or key of the options belongs to an earlier task, that task and its present
+        status, None if its record passed its TTL.
 
     Raises:
-        UnknownTask: there is no such function; the error tells names that are close.
+        UnknownTask: there is no such function; the error has names that look alike.
         InvalidArguments: the arguments do not fit the signature.
         DefinitionError: an option has no such value.
         PayloadTooLarge, QueueFull, ConnectionFailed: as `TaskFunction.enqueue`.
@@ -77,5 +77,5 @@ def check_arguments(signature: Signature, arguments: bytes | Mapping[str, str]) 
                 f"no parameter {name!r}; there are: {', '.join(known) or 'none'}", field=name
             )
     decoded = signature.decode_text(encode(arguments))
-    # Only what was given: defaults are those of the worker.
+    # Only the arguments that were given: the worker fills in defaults of its own.
     return encode_value({name: getattr(decoded, name) for name in arguments})

@@ -43,7 +43,7 @@ class Catalog:
         self._stores[name] = self._open_store(Queue(check_queue_name(name), settings=settings))
 
     def store_for(self, settings: TaskSettings) -> QueueStore:
-        """The store of the queue that a task function names, made when it is the first to."""
+        """The store of the queue that a task function names, made at its first use."""
         if settings.stream is not None:
             owned = not settings.keep_entries
             return self._open_store(adopted_queue(settings.stream, settings.group, owned=owned))
@@ -58,7 +58,7 @@ class Catalog:
     # -- functions ----------------------------------------------------------------------
 
     def with_functions(self, functions: Iterable[Function]) -> Catalog:
-        """A catalog that has others besides: the handlers of groups, which only workers need."""
+        """A copy with more functions: the handlers of groups, which only workers need."""
         other = Catalog(self._open_store)
         for function in (*self, *functions):
             other.add(function)
@@ -144,9 +144,10 @@ class Catalog:
 
 
 def _fit(task_id: str, queue: Queue) -> int:
-    """How much of a task id is a queue's; 0 where the id is another queue's.
+    """The length of a queue's id prefix if a task id begins with it, else 0.
 
-    Names may hold dashes, and those of adopted streams colons, so the longest that fits is meant.
+    Names may hold dashes, and names of adopted streams colons, so that several prefixes can fit:
+    the longest is the right one.
     """
     prefix = queue.id_prefix
     return len(prefix) if task_id.startswith((f"{prefix}-", f"{prefix}:")) else 0

@@ -1,4 +1,4 @@
-"""Chain: what is called around something else, the first added outermost."""
+"""Chain: wrappers that are called around a call, the first added outermost."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ Wrapper = Callable[[Any, Proceed], Awaitable[Any]]
 
 
 class Chain:
-    """Wrappers around one kind of call. Free while there are none: callers ask `is_empty`."""
+    """Wrappers around one kind of call. Callers ask `is_empty` first: no wrappers, no cost."""
 
     def __init__(self) -> None:
         self._wrappers: list[Wrapper] = []
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is called around."""
+        """Whether there are no wrappers."""
         return not self._wrappers
 
     def add(self, wrapper: Wrapper) -> None:
-        """Add a wrapper inside of those that are there."""
+        """Add a wrapper, inside of the wrappers that were added before."""
         self._wrappers.append(wrapper)
 
     async def call(self, subject: Any, innermost: Proceed) -> Any:
-        """Call the wrappers around `innermost`, each with the subject and the way on."""
+        """Call the wrappers around `innermost`; each gets the subject, and calls the next one."""
         return await self._call(0, subject, innermost)
 
     async def _call(self, at: int, subject: Any, innermost: Proceed) -> Any:

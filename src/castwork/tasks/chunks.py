@@ -1,4 +1,4 @@
-"""Reading a task's output and its changes of state together, until the task ends."""
+"""OutputReader: reads a task's output together with its changes of state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _States:
         try:
             self.records.append(decode_record(raw))
         except UndecodableEntry:
-            self.stale = True  # whoever follows looks, and gets the error
+            self.stale = True  # `follow` then reads the record, and raises the error
         self._tail.wake()
 
     def on_resumed(self) -> None:
@@ -34,12 +34,12 @@ class _States:
 
 
 class OutputReader:
-    """Follows one task: every chunk once and in order, across reloads and crashes.
+    """Follows one task: every chunk that is kept, once and in order.
 
     Args:
         store: the task's queue.
         task_id: the task.
-        after: chunk id to go on behind, None for the beginning.
+        after: id of the last chunk that the caller has, None for the beginning.
 
     Raises:
         UndecodableEntry: `after` is no chunk id.
@@ -53,7 +53,7 @@ class OutputReader:
         self._states = _States(self._tail)
 
     async def follow(self) -> AsyncGenerator[Chunk | Record, None]:
-        """Yield records as the task changes state, and chunks; ends with the final record.
+        """Yield chunks, and a record at each change of state; the last item is the final record.
 
         Raises:
             TaskNotFound: there is no such task, or its record passed its TTL.
@@ -62,15 +62,18 @@ class OutputReader:
             await self._tail.start()
             await self._store.told.watch(self._task_id, self._states)
             record = await self._store.records.read(self._task_id)
-            self._states.records.clear()  # what was told before is in the record
-            # A task of an adopted stream has no record before it starts, so it is waited for.
+            self._states.records.clear()  # the record is newer than all that was told before
+            # A task of an adopted stream may have no record yet, as it gets one when it starts.
             if record is None and self._store.queue.stream is None:
                 raise TaskNotFound("there is no such task: it never was, or its record expired")
             while record is None or not record.status.is_final:
                 if record is not None:
                     yield record
-                async for chunk in self._chunks():
-                    yield chunk
+                for item in self._tail.take_next():
+                    yield item.value
+                if self._tail.needs_reading:
+                    async for chunk in self._chunks():
+                        yield chunk
                 record = await self._next_record()
                 if record is None:
                     await self._tail.wait()
@@ -84,7 +87,7 @@ class OutputReader:
     async def _chunks(self) -> AsyncIterator[Chunk]:
         """The chunks that have come."""
         async for item in self._tail.ready():
-            if not isinstance(item, Gap):  # what was trimmed cannot be had
+            if not isinstance(item, Gap):  # a gap is chunks that were trimmed
                 yield item.value
 
     async def _rest(self) -> AsyncIterator[Chunk]:
@@ -94,7 +97,7 @@ class OutputReader:
                 yield item.value
 
     async def _next_record(self) -> Record | None:
-        """The task's next state, None if it has not changed."""
+        """The record of the task's next state, None if the state has not changed."""
         states = self._states
         if states.stale:
             states.stale = False

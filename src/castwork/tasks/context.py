@@ -26,7 +26,7 @@ class RunningAttempt(Protocol):
 
     @property
     def output(self) -> ChunkWriter:
-        """Where its chunks go."""
+        """Where the attempt's chunks go."""
 
 
 _current: ContextVar[RunningAttempt] = ContextVar("castwork_attempt")
@@ -59,7 +59,7 @@ class Context:
 
     @property
     def owner(self) -> str:
-        """Whose task it is; empty for nobody's."""
+        """The task's owner; empty for none."""
         return self._meta.owner
 
     @property
@@ -69,16 +69,16 @@ class Context:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What the task is searched by."""
+        """The labels by which the task is searched."""
         return self._meta.labels
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What travelled from the caller to the task."""
+        """The headers that travelled from the caller to the task."""
         return self._meta.headers
 
     async def progress(self, done: float, message: str = "") -> None:
-        """Report progress to whoever follows the task.
+        """Report progress to those who follow the task.
 
         Args:
             done: the part that is done, 0.0 to 1.0.

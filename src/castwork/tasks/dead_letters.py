@@ -53,20 +53,20 @@ class DeadLetters:
         return self._queue.name
 
     async def count(self) -> int:
-        """How many there are."""
+        """How many dead letters there are."""
         return await self._letters.count()
 
     async def list(self, *, limit: int = 100) -> list[DeadLetter]:
-        """The newest ones first."""
+        """The newest dead letters, newest first."""
         return [self._describe(letter) for letter in await self._letters.newest(limit)]
 
     async def find(self, letter_id: str) -> DeadLetter | None:
-        """One of them, by its id or by its task's; None if there is none."""
+        """A dead letter, by its own id or its task's id; None if there is none."""
         letter = await self._letters.find(letter_id)
         return None if letter is None else self._describe(letter)
 
     async def get(self, letter_id: str) -> DeadLetter:
-        """One of them, by its id or by its task's.
+        """A dead letter, by its own id or its task's id.
 
         Raises:
             TaskNotFound: there is none.
@@ -74,11 +74,11 @@ class DeadLetters:
         return self._describe(await self._find(letter_id))
 
     async def replay(self, letter_id: str) -> str:
-        """Queue one again with all its attempts, and return the task id.
+        """Queue the task of a dead letter again with all its attempts; return the task id.
 
         Raises:
-            TaskNotFound: there is none (any more).
-            UndecodableEntry: its bytes are not a task; mend the producer and enqueue anew.
+            TaskNotFound: there is no such dead letter (any more).
+            UndecodableEntry: the letter's bytes are not a task; mend the producer, enqueue anew.
         """
         letter = await self._find(letter_id)
         entry = _entry_of(letter)
@@ -100,10 +100,10 @@ class DeadLetters:
         return letter.task_id
 
     async def purge(self, letter_id: str) -> None:
-        """Delete one and its record.
+        """Delete a dead letter, with its task's record and output.
 
         Raises:
-            TaskNotFound: there is none.
+            TaskNotFound: there is no such dead letter (any more).
         """
         if not await self._letters.purge(await self._find(letter_id)):
             raise TaskNotFound(f"dead letter {letter_id} was replayed or purged meanwhile")
@@ -132,7 +132,7 @@ class DeadLetters:
 
 
 async def find_letter(queues: Sequence[DeadLetters], name: str) -> tuple[DeadLetters, DeadLetter]:
-    """Find a dead letter, and the queue that has it, by its id or by its task's.
+    """Find a dead letter, and the queue that has it, by its own id or its task's id.
 
     Ids of dead letters are unique within one queue only, ids of tasks everywhere.
 

@@ -30,12 +30,12 @@ C = TypeVar("C")
 
 
 class Submission(msgspec.Struct):
-    """The ways by which calls of a function get into its queue.
+    """How calls of a function get into its queue.
 
     Attributes:
-        producer: for the event loop.
-        sync: for threads.
-        around: what is called around each enqueue.
+        producer: enqueues on the event loop.
+        sync: enqueues from threads.
+        around: the wrappers that are called around each enqueue.
     """
 
     producer: Producer
@@ -44,10 +44,10 @@ class Submission(msgspec.Struct):
 
 
 class TaskFunction(Generic[P, R]):
-    """A function whose calls can be enqueued; each call is run by exactly one worker.
+    """A function whose calls can be enqueued: each call becomes a task for one worker.
 
-    Calling it runs it here, like any function. At least once: a task whose worker dies runs
-    again, so side effects should be repeatable.
+    Calling the object runs the function here, like any function. A task runs at least once: after
+    its worker's death it runs again, so side effects should be repeatable.
     """
 
     def __init__(
@@ -74,24 +74,24 @@ class TaskFunction(Generic[P, R]):
                 f" form: {error}"
             ) from error
         adopts = store.queue.stream is not None
-        #: Decodes a task's arguments; an adopted stream's are text.
+        #: Decodes a task's arguments; entries of an adopted stream hold them as text.
         self.decode_arguments = signature.decode_text if adopts else signature.decode
         #: Calls the function with decoded arguments.
         self.invoke = signature.caller(function)
         self.result_ttl_ms = int(settings.result_ttl * 1000)
-        #: Its name as it stands in entries.
+        #: The function's name as it stands in entries.
         self.wire_name = wire_name(settings.name)
         self.__name__ = settings.name
         self.__doc__ = function.__doc__
 
     @property
     def name(self) -> str:
-        """Its name on the wire."""
+        """The function's name on the wire."""
         return self.settings.name
 
     @property
     def queue(self) -> Queue:
-        """The queue of its tasks."""
+        """The queue of the function's tasks."""
         return self.store.queue
 
     def __repr__(self) -> str:
@@ -102,18 +102,18 @@ class TaskFunction(Generic[P, R]):
 
         Args:
             priority: `high`, `normal` or `low`.
-            delay: seconds to wait before it is queued.
-            id: an id of your own: the task id is `queue:id`, and a second enqueue with it returns
-                the first task, as long as its record is kept.
-            key: idempotency key; a second enqueue with it returns the first task.
+            delay: seconds to wait before the task is queued.
+            id: an id of your own: the task id is `queue:id`, and a second enqueue with the id
+                returns the first task, as long as that task's record is kept.
+            key: idempotency key; a second enqueue with the key returns the first task.
             key_ttl: seconds that the key is remembered (a day by default).
             deadline: seconds after which it is too late to start: the task then expires.
             attempts: replaces the task function's `attempts`.
             timeout: replaces the task function's `timeout`, in seconds.
             owner: whose task it is.
             tenant: the owner's tenant.
-            labels: what the task is searched by, text by text.
-            headers: what travels to the task, text by text.
+            labels: text by text, by which the task is searched.
+            headers: text by text, which travel to the task.
 
         Raises:
             DefinitionError: an option has no such value.
@@ -125,18 +125,21 @@ class TaskFunction(Generic[P, R]):
         return other
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
-        """Enqueue a call; it returns when the server has it.
+        """Enqueue a call; returns when the server has the task.
 
         Raises:
             InvalidArguments: the arguments do not fit the signature.
-            PayloadTooLarge: they are over the limit.
+            PayloadTooLarge: the arguments are over the limit.
             QueueFull: the queue is at its `max_depth`.
             ConnectionFailed: no server in time; `EffectUnknown` if the task may be there.
         """
         return await self.enqueue_encoded(self.signature.encode(args, kwargs))
 
     async def enqueue_encoded(self, arguments: bytes) -> Task[R]:
-        """Enqueue a call whose arguments are JSON by name already. Raises as `enqueue`."""
+        """Enqueue a call whose arguments are already encoded, as JSON by name.
+
+        Raises as `enqueue`.
+        """
         around, since = self._submission.around, time.monotonic()
         if around.is_empty:
             task_id, created = await self._submission.producer.enqueue(self._plan, arguments)
@@ -152,7 +155,7 @@ class TaskFunction(Generic[P, R]):
         """Enqueue many calls in few round trips.
 
         Args:
-            calls: per call a tuple of its arguments, a mapping of them by name, or one
+            calls: per call a tuple of its arguments, a mapping of its arguments by name, or one
                 value for a function of one argument.
 
         Raises:
@@ -168,8 +171,11 @@ class TaskFunction(Generic[P, R]):
             else:
                 encoded.append(encode((call,), {}))
         since = time.monotonic()
-        ids = await self._submission.producer.enqueue_many(self._plan, encoded)
-        return [self._handle(task_id, True, since) for task_id in ids]
+        placed = await self._submission.producer.enqueue_many(self._plan, encoded)
+        return [
+            self._handle(task_id, created, since if created else None)
+            for task_id, created in placed
+        ]
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Enqueue a call from a thread, Flask, Django or a script, and return the task id.
@@ -185,7 +191,7 @@ class TaskFunction(Generic[P, R]):
 
         Args:
             task_id: the task's id.
-            id: or the id that the caller chose for it.
+            id: or the id that the caller chose for the task.
         """
         return self._handle(task_id or own_id(self.queue.id_prefix, id))
 

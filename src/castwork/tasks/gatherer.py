@@ -1,4 +1,4 @@
-"""Gatherer: what is asked for in one loop tick goes out in one call."""
+"""Gatherer: sends the items of one loop tick in one call."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Items, and bytes, per call: enough to spread its cost, little enough not to block the server.
+#: Items, and bytes, per call: enough to spread the cost of a call, and few enough to keep one call
+#: short on the server.
 MOST = 250
 MOST_BYTES = 250_000
 
 
 class Gatherer(Generic[T, R]):
-    """Sends items in groups, and hands each caller the answer to its own.
+    """Sends items in groups, and hands each caller the answer to its item.
 
-    A lone item goes out at once. While a call is under way the others gather, and go out together
-    at the end of the loop tick.
+    A lone item goes out at once. While a call is under way the items of each loop tick gather, and
+    go out together at the tick's end.
 
     Args:
         send: sends a group, and returns an answer per item.
@@ -30,7 +31,7 @@ class Gatherer(Generic[T, R]):
         self._group: _Group[T, R] | None = None
 
     async def add(self, item: T, size: int) -> R:
-        """Send an item of so many bytes; return its answer. Raises what `send` raises."""
+        """Send an item of `size` bytes; return its answer. Raises what `send` raises."""
         if not self._under_way:
             self._under_way += 1
             try:
@@ -44,9 +45,9 @@ class Gatherer(Generic[T, R]):
             loop.call_soon(self._send_group, group)
         group.items.append(item)
         group.size += size
-        place = len(group.items) - 1
-        # Shielded, as one caller that leaves must not take the group along.
-        return (await asyncio.shield(group.answers))[place]
+        position = len(group.items) - 1
+        # Shielded: a caller that is cancelled must not cancel the group's call.
+        return (await asyncio.shield(group.answers))[position]
 
     def _send_group(self, group: _Group[T, R]) -> None:
         if self._group is group:
@@ -59,7 +60,7 @@ class Gatherer(Generic[T, R]):
             group.answers.set_result(await self._send(group.items))
         except Exception as error:
             group.answers.set_exception(error)
-            group.answers.exception()  # seen, also when every caller has left
+            group.answers.exception()  # marked as seen: perhaps every caller was cancelled
         finally:
             self._under_way -= 1
 
@@ -74,6 +75,9 @@ class _Group(Generic[T, R]):
         self.sending: asyncio.Future[None] | None = None
 
     def takes_more(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether there is room; a group that an ended loop left behind never goes out."""
+        """Whether there is room, and the group belongs to this loop.
+
+        A group that a closed event loop left behind would never be sent.
+        """
         has_room = self.size < MOST_BYTES and len(self.items) < MOST
         return has_room and self.answers.get_loop() is loop

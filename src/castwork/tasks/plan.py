@@ -1,4 +1,4 @@
-"""Plan: what the calls of one function with the same options have in common, worked out once."""
+"""Plan: how the calls of one function with the same options are enqueued, worked out once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from castwork.model.entry import Entry, Meta, encode_meta, wire_name
 from castwork.model.ids import deferred_id, own_id
 from castwork.model.record import Record, encode_record
 from castwork.model.states import TaskState
-from castwork.store.enqueues import NamedTask, Run
+from castwork.store.enqueues import NamedTask, Row
 from castwork.store.parked import parked_task
 
 
@@ -20,10 +20,10 @@ class Plan:
 
     Attributes:
         name: the function's name as it stands in entries.
-        lane: where to.
+        lane: the lane that tasks go to.
         meta: what each task carries beside its arguments, empty for nothing.
-        is_named: whether tasks have ids that do not name their place: those with an id of the
-            caller's, with a key, or with a delay.
+        is_named: whether the tasks' ids do not name their place: ids that the caller chose, and
+            ids of tasks with a key or a delay.
     """
 
     def __init__(self, task: str, settings: CallSettings) -> None:
@@ -36,26 +36,26 @@ class Plan:
         named = settings.id is not None or settings.key is not None or settings.delay > 0
         self.is_named = named
 
-    def run(self, calls: list[bytes]) -> Run:
+    def row(self, calls: list[bytes]) -> Row:
         """Calls of this plan in a row."""
-        return Run(self.lane, calls, [self.meta] * len(calls) if self.meta else None)
+        return Row(self.lane, calls, [self.meta] * len(calls) if self.meta else None)
 
     def call(self, nonce: str, args: bytes) -> bytes:
-        """What one task calls, as `call` of its entry."""
+        """The field `call` of a task's entry: the function and its arguments."""
         return b"%b %b %b" % (self.name, nonce.encode(), args)
 
-    def add_to(self, run: Run, call: bytes) -> None:
-        """Add a call of this plan to a run that it joins."""
-        run.calls.append(call)
-        if run.metas is not None:
-            run.metas.append(self.meta)
+    def add_to(self, row: Row, call: bytes) -> None:
+        """Add a call of this plan to a row; `joins` tells whether it fits."""
+        row.calls.append(call)
+        if row.metas is not None:
+            row.metas.append(self.meta)
 
-    def joins(self, run: Run) -> bool:
-        """Whether a call of this plan may follow in a run."""
-        return run.lane is self.lane and (run.metas is not None) == bool(self.meta)
+    def joins(self, row: Row) -> bool:
+        """Whether a call of this plan may follow in a row."""
+        return row.lane is self.lane and (row.metas is not None) == bool(self.meta)
 
     def named(self, prefix: str, nonce: str, args: bytes) -> NamedTask:
-        """One task with an id that does not name its place, behind the queue's prefix."""
+        """One task with an id that does not name its place; the id begins with `prefix`."""
         settings = self._settings
         task_id = deferred_id(prefix, nonce) if settings.id is None else own_id(prefix, settings.id)
         entry = Entry(self.name, nonce.encode(), args, task_id, 0, self._meta)

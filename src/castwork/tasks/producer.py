@@ -1,4 +1,4 @@
-"""Producer: enqueues tasks of one queue. A retried call never doubles a task."""
+"""Producer: enqueues tasks of one queue. A call that is sent again never doubles a task."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from castwork.model.errors import PayloadTooLarge, QueueFull
 from castwork.model.ids import PlaceNames, lane_suffix, new_digits, new_producer
 from castwork.model.settings import Limits
 from castwork.model.states import Priority
-from castwork.store.enqueues import NamedTask, Run
+from castwork.store.enqueues import NamedTask, Row
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.gatherer import MOST, MOST_BYTES, Gatherer
 from castwork.tasks.plan import Plan
 
 _SUFFIXES = {priority: lane_suffix(priority) for priority in Priority}
 
-#: What a call is, and what the server said: the entry, or the depth of the full queue.
+#: A call with its plan; and the server's answer: the entry's id, or the depth of the full queue.
 _Planned = tuple[Plan, bytes]
 _Placed = bytes | int
 
 
 class Producer:
-    """Enqueues tasks of any function of one queue; those of one loop tick share a call.
+    """Enqueues tasks of all functions of one queue; tasks of one loop tick share a call.
 
     Args:
         store: the queue.
@@ -66,8 +66,8 @@ class Producer:
             raise QueueFull(self._name, entry)
         return self._id(plan.lane, entry, nonce), True
 
-    async def enqueue_many(self, plan: Plan, args: Sequence[bytes]) -> list[str]:
-        """Enqueue many tasks and return their ids, in order.
+    async def enqueue_many(self, plan: Plan, args: Sequence[bytes]) -> list[tuple[str, bool]]:
+        """Enqueue many tasks; return their ids, in order, and whether each task is new.
 
         They travel in groups; each group is accepted or refused as a whole.
 
@@ -78,41 +78,46 @@ class Producer:
             if len(one) > self._limit:
                 raise PayloadTooLarge("a task's arguments", len(one), self._limit)
         if plan.is_named:
-            placed = await asyncio.gather(*(self.enqueue(plan, one) for one in args))
-            return [task_id for task_id, _ in placed]
-        # Told on a channel of their own: a process that waits for a few of the producer's other
-        # tasks need not hear all of these.
+            return await asyncio.gather(*(self.enqueue(plan, one) for one in args))
+        # Their outcomes are told on a channel of their own: a process that waits for a few other
+        # tasks of this producer need not hear of all these.
         producer = new_producer()
         nonces = [producer + new_digits() for _ in args]
         calls = [plan.call(nonce, one) for nonce, one in zip(nonces, args, strict=True)]
         groups = await asyncio.gather(*(self._send_whole(plan, g) for g in _grouped(calls)))
         entries = [entry for group in groups for entry in group]
         lane = plan.lane
-        return [self._id(lane, entry, nonce) for entry, nonce in zip(entries, nonces, strict=True)]
+        return [
+            (self._id(lane, entry, nonce), True)
+            for entry, nonce in zip(entries, nonces, strict=True)
+        ]
 
     def _own_producer(self) -> str:
-        """The digits by which this process hears of its tasks: a forked child draws its own."""
+        """This process's digits in task ids, which name the Redis channel of its tasks' outcomes.
+
+        A forked child draws its own digits.
+        """
         if self._pid != os.getpid():
             self._pid, self._producer = os.getpid(), new_producer()
         return self._producer
 
     async def _send(self, group: Sequence[_Planned]) -> list[_Placed]:
-        """Enqueue calls of any plans, as far as the bound of the queue allows."""
-        runs: list[Run] = []
+        """Enqueue calls of any plans, as many as the queue's bound allows."""
+        rows: list[Row] = []
         for plan, call in group:
-            if runs and plan.joins(runs[-1]):
-                plan.add_to(runs[-1], call)
+            if rows and plan.joins(rows[-1]):
+                plan.add_to(rows[-1], call)
             else:
-                runs.append(plan.run([call]))
+                rows.append(plan.row([call]))
         placed: list[_Placed] = []
-        for run, taken in zip(runs, await self._enqueues.enqueue(runs), strict=True):
+        for row, taken in zip(rows, await self._enqueues.enqueue(rows), strict=True):
             placed += taken.entries
-            placed += [taken.depth or 0] * (len(run.calls) - len(taken.entries))
+            placed += [taken.depth or 0] * (len(row.calls) - len(taken.entries))
         return placed
 
     async def _send_whole(self, plan: Plan, calls: list[bytes]) -> list[bytes]:
         """Enqueue calls of one plan, all or none."""
-        (taken,) = await self._enqueues.enqueue([plan.run(calls)], whole=True)
+        (taken,) = await self._enqueues.enqueue([plan.row(calls)], whole=True)
         if taken.depth is not None:
             raise QueueFull(self._name, taken.depth)
         return taken.entries

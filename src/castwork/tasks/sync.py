@@ -1,4 +1,4 @@
-"""SyncProducers: the way in for code that has no event loop."""
+"""SyncProducers: enqueues for code that has no event loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SyncProducers:
     def enqueue(self, queue: Queue, plan: Plan, args: bytes) -> str:
         """Enqueue one task from any thread, and return its id; raises as `Producer.enqueue`."""
         work = self._enqueue(queue, plan, args)
-        with self._lock:  # so that `close` waits for what was handed over before
+        with self._lock:  # so that `close` comes before or after this, not in between
             under_way = asyncio.run_coroutine_threadsafe(work, self._running_loop())
         return under_way.result()
 

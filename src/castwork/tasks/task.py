@@ -34,8 +34,8 @@ _ERRORS: dict[TaskState, type[TaskError]] = {
     TaskState.EXPIRED: TaskExpired,
 }
 
-#: Seconds for which a task that this process enqueued is known to exist: less than any record is
-#: kept.
+#: Seconds for which a task that this process enqueued is known to exist; any record is kept for
+#: longer.
 _KNOWN_FOR = 45.0
 
 
@@ -44,8 +44,8 @@ class Task(Generic[R_co]):
 
     Attributes:
         id: the task id.
-        created: whether this call of `enqueue` made the task; False when its id or its key was
-            there already, and for a handle that was made from an id.
+        created: whether this call of `enqueue` made the task. False when an earlier task had its
+            id or key, and for a handle that was made from an id.
     """
 
     __slots__ = ("_decode", "_since", "_store", "created", "id")
@@ -74,14 +74,14 @@ class Task(Generic[R_co]):
         return self._store.queue.name
 
     async def result(self, timeout: float | None = None) -> R_co:
-        """Wait for the result; the server tells, nothing is polled.
+        """Wait for the result. The server tells the outcome; nothing is polled.
 
         Args:
             timeout: seconds, None for no bound.
 
         Raises:
-            ResultTimeout: it has not ended in time; it goes on.
-            TaskFailed, TaskDead, TaskCancelled, TaskExpired: it ended without a result.
+            ResultTimeout: the task has not ended in time; it goes on.
+            TaskFailed, TaskDead, TaskCancelled, TaskExpired: the task ended without a result.
             TaskNotFound: there is no such task, or its record passed its TTL.
         """
         record = await self._outcome(timeout)
@@ -125,14 +125,14 @@ class Task(Generic[R_co]):
     async def cancel(self, timeout: float = 10.0) -> bool:
         """Cancel the task, waiting or running.
 
-        A running coroutine gets `asyncio.CancelledError` at its next await; a function in a
-        thread cannot be interrupted, its outcome is dropped.
+        A running coroutine gets `asyncio.CancelledError` at its next await. A function in a
+        thread cannot be interrupted; its outcome is dropped.
 
         Args:
             timeout: seconds to wait until a running task has let go.
 
         Returns:
-            Whether it is cancelled; False if it had ended before, or still runs.
+            Whether the task is cancelled; False if it had ended before, or still runs.
 
         Raises:
             TaskNotFound: there is no such task.

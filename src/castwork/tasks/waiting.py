@@ -1,4 +1,4 @@
-"""Waiting for a task's outcome: told by the server, never by polling."""
+"""Waiting for a task's outcome: the server tells it, nothing is polled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Waiter:
         try:
             record = decode_record(raw)
         except UndecodableEntry:
-            self.changed.set()  # whoever waits looks, and gets the error
+            self.changed.set()  # `wait_for_outcome` then reads the record, and raises the error
             return
         if record.status.is_final:
             self.record = record
@@ -40,13 +40,14 @@ async def wait_for_outcome(
     """Wait until a task has ended, and return its record.
 
     Args:
-        store: its queue.
+        store: the task's queue.
+        task_id: the task.
         timeout: seconds, None for no bound.
-        since: monotonic time before this process enqueued the task, a moment ago; None for a task
-            that may not exist.
+        since: monotonic time just before this process enqueued the task; None for a task that may
+            not exist.
 
     Raises:
-        ResultTimeout: it has not ended in time; it goes on.
+        ResultTimeout: the task has not ended in time; it goes on.
         TaskNotFound: there is no such task, or its record passed its TTL.
         NotOpen: the connections were closed meanwhile.
     """
@@ -61,7 +62,8 @@ async def wait_for_outcome(
                 await waiter.changed.wait()
                 waiter.changed.clear()
                 store.place.check_open()
-                # Woken without a record: the connection was away, and the server may have lost all.
+                # Woken without a record: the connection was away, and perhaps the server has lost
+                # its data, the task included.
                 is_heard, since = False, None
             return waiter.record
     except TimeoutError:
@@ -76,6 +78,6 @@ async def _look(store: QueueStore, task_id: str, is_known: bool) -> Record | Non
         return await store.records.final(task_id)
     record = await store.records.read(task_id)
     if record is None and store.queue.stream is None:
-        # A task of an adopted stream has no record before it starts, so it is waited for.
+        # A task of an adopted stream may have no record yet, as it gets one when it starts.
         raise TaskNotFound(f"no task {task_id}: it never was, or its record expired")
     return record if record is not None and record.status.is_final else None

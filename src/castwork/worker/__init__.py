@@ -1,1 +1,1 @@
-"""What runs tasks: only worker processes load it."""
+"""The roles that run tasks. Only worker processes load this package."""

@@ -22,9 +22,9 @@ _PATIENCE = 1.0
 
 
 class Announcer:
-    """Writes the status `running` for attempts that outlast `after` seconds, many at once.
+    """Writes the status `running` for attempts that outlast `after` seconds, many in one call.
 
-    Short tasks are over by then and cost no announcement.
+    Shorter tasks have ended by then and cost no announcement.
     """
 
     def __init__(self, workload: Workload, outcomes: Outcomes, *, after: float) -> None:
@@ -38,7 +38,7 @@ class Announcer:
         self._under_way: asyncio.Task[None] | None = None
 
     def arm(self) -> None:
-        """An attempt has begun: look at it when its time has come."""
+        """Plan a look, as an attempt has begun."""
         if self._timer is None and self._keeps_records:
             self._timer = self._loop.call_later(self._after, self._look)
 
@@ -63,7 +63,10 @@ class Announcer:
             self._wait = max(self._after, _PATIENCE)
 
     async def announce(self) -> int:
-        """Announce what runs and is not announced yet; return how many that were."""
+        """Announce the attempts that run and are not announced yet; return their number.
+
+        Attempts whose lease is lost are not counted.
+        """
         limit = self._loop.time() - self._after * 0.9
         ready = [
             a

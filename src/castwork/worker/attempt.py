@@ -26,7 +26,7 @@ class Ending(StrEnum):
     STOP = "stop"
 
 
-#: A member of an enum is looked up slowly, and each attempt begins with this one.
+#: `Ending.NOT` by a quick name: looking up a member of an enum is slow, and each attempt needs it.
 _NOT = Ending.NOT
 
 
@@ -35,7 +35,7 @@ class Origin(NamedTuple):
 
     Attributes:
         lane: position of the lane among the queue's lanes.
-        is_foreign: whether the lane is an adopted stream, whose entries are none of castwork's.
+        is_foreign: whether the lane is an adopted stream, with entries that others write.
         outputs: where chunks of the queue's tasks go.
     """
 
@@ -45,24 +45,25 @@ class Origin(NamedTuple):
 
 
 class Attempt(Delivery):
-    """One delivery of a task, with what running it has come to.
+    """One delivery of a task, and the state of running it.
 
     Attributes:
-        origin: where it comes from.
+        origin: where the attempt comes from.
         fields: the entry as it lies in the stream.
         args: the arguments as JSON.
-        meta: what the task carries beside them, None for a plain task.
+        meta: what the task carries beside its call, None for a plain task.
         runnable: the function and how it is called; None while the entry is not understood.
-        number: attempts of the task so far, this one included.
-        launched_at: loop time when its code began, 0 before.
-        started_at: the same in seconds since 1970.
-        begun: whether its code can be interrupted; before, `ended_by` keeps it from beginning.
-        finished: whether its code is done.
-        deadline: loop time when its timeout ends, 0 for none.
-        ended_by: why it is ended from outside.
-        announced: whether its record says that it runs.
-        runner: the asyncio task of its code.
-        emitter: where its chunks go, None while it has none.
+        number: number of attempts of the task so far, this one included.
+        launched_at: loop time when `runner` was made, 0 before.
+        started_at: time in seconds since 1970 when the code was called, None before.
+        begun: whether `runner` takes its first step, and can be interrupted from then on; an
+            attempt that is ended before does not call the code.
+        finished: whether the code is done.
+        deadline: loop time when the timeout ends, 0 for none.
+        ended_by: why the attempt is ended from outside.
+        announced: whether the task's record says that it runs.
+        runner: the asyncio task of the code.
+        emitter: writes the attempt's chunks, None while there are none.
     """
 
     __slots__ = (
@@ -120,10 +121,11 @@ class Attempt(Delivery):
 
     @property
     def output(self) -> Emitter:
-        """Where its chunks go; made on first use, as few tasks have any.
+        """Writes the attempt's chunks; made on first use, as few tasks have chunks.
 
         Raises:
-            CastworkError: the attempt has ended: nobody would read on, nor take the chunks away.
+            CastworkError: the attempt has ended. No reader would get a chunk that came now, and
+                nothing would delete it.
         """
         if self.finished:
             raise CastworkError(f"task {self.task_id} has ended: it has no output any more")
@@ -145,11 +147,11 @@ class Attempt(Delivery):
 
     @property
     def errors(self) -> list[ErrorInfo]:
-        """The task's last failures before this attempt."""
+        """The task's last failures before this attempt, newest last."""
         return list(self.meta.errors) if self.meta is not None else []
 
     def entry(self) -> Entry:
-        """The entry under which the task can wait again: it names its id and its first time."""
+        """The entry under which the task can wait again, with task id and time of enqueuing."""
         if self.origin.is_foreign:
             assert self.runnable is not None
             entry = Entry(self.runnable.function.wire_name, b"-", self.args)
@@ -160,9 +162,10 @@ class Attempt(Delivery):
         return entry
 
     def end(self, reason: Ending) -> None:
-        """End it from outside, once; the reason decides what becomes of the task."""
+        """End the attempt from outside; the first reason decides what becomes of the task."""
         if not self.ended_by:
             self.ended_by = reason
-            # A task that is cancelled before its first step would never run, nor be stored.
+            # An asyncio task that is cancelled before its first step runs no code at all, so that
+            # the attempt would get no outcome. `ended_by` ends such an attempt.
             if self.begun and self.runner is not None:
                 self.runner.cancel()

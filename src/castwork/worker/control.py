@@ -1,4 +1,4 @@
-"""Control: hears requests to cancel tasks that run here."""
+"""Control: hears requests to cancel tasks that this worker runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 class Control:
     """Listens to the control channel of one queue.
 
-    Whoever cancels repeats the request until the task has ended, so a message that is lost
-    during a reconnect costs a second, not the cancellation.
+    `Task.cancel` repeats the request until the task has ended, so a message that is lost during a
+    reconnect delays the cancellation by a second.
     """
 
     def __init__(self, workload: Workload) -> None:
@@ -31,7 +31,7 @@ class Control:
         self._place.unlisten_control(self)
 
     def on_message(self, payload: bytes) -> None:
-        """Cancel a task, if it is here."""
+        """Cancel a task, if this worker runs it."""
         attempt = self._workload.find(payload.decode(errors="replace"))
         if attempt is not None and not attempt.finished:
             logger.info("task %s is cancelled on request", attempt.task_id)

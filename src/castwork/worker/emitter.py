@@ -1,4 +1,4 @@
-"""Emitter: writes a task's chunks, fenced by their ids."""
+"""Emitter: writes the chunks of one attempt, fenced by their ids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from castwork.model.errors import LeaseLost, ServerError
 from castwork.model.position import Position
 from castwork.store.outputs import OutputGone, Outputs, StaleChunk, Written
 
-#: Chunks on their way before the task function waits for the server.
+#: Chunks that may be on their way before the task function waits for the server.
 _WINDOW = 32
 
 
@@ -18,7 +18,7 @@ class Emitter:
     """Writes the chunks of one attempt; their ids are `attempt-number`.
 
     Args:
-        outputs: where to.
+        outputs: takes the chunks.
         task_id: the task.
         attempt: number of the attempt.
     """
@@ -32,7 +32,7 @@ class Emitter:
         self._under_way: deque[tuple[str, Written]] = deque()
 
     async def reset(self) -> None:
-        """Say that a new attempt begins: what earlier ones wrote is void."""
+        """Write the chunk that makes the chunks of earlier attempts void."""
         self._send(f"{self._attempt}-0", RESET, None)
         await self.flush()
 
@@ -41,14 +41,14 @@ class Emitter:
 
         Raises:
             LeaseLost: a later attempt has begun.
-            ServerError: a chunk is missing among those that came behind it; `ConnectionFailed`,
-                no server in time.
+            ServerError: an earlier chunk is missing, and later chunks are there;
+                `ConnectionFailed`: no server in time.
         """
         self._number += 1
         self._send(f"{self._attempt}-{self._number}", kind, data)
         under_way = self._under_way
         while under_way and (under_way[0][1].done() or len(under_way) > _WINDOW):
-            await self._confirm(*under_way.popleft())
+            await self._confirm(*self._under_way.popleft())
 
     async def flush(self) -> None:
         """Wait until the server has every chunk. Raises as `emit`."""
@@ -61,6 +61,12 @@ class Emitter:
         written = self._outputs.append(self._task_id, chunk, begins=begins)
         self._under_way.append((chunk_id, written))
 
+    def close(self) -> None:
+        """Look at no more answers: the attempt has ended."""
+        for _, written in self._under_way:
+            written.ignore()
+        self._under_way.clear()
+
     async def _confirm(self, chunk_id: str, written: Written) -> None:
         try:
             await written
@@ -72,8 +78,8 @@ class Emitter:
                 raise LeaseLost(
                     f"attempt {newest.major} of this task has begun; chunk {chunk_id} was refused"
                 ) from None
-            # Sent again after a lost reply, a chunk is there already. But a chunk that the server
-            # did not take at first may come behind later ones: then it can come no more.
+            # Either the chunk is there, as it was sent again after a lost reply. Or the server took
+            # later chunks after it had refused this one: then it can be added no more.
             if not await self._outputs.holds(self._task_id, Position.parse(chunk_id)):
                 raise ServerError(
                     f"chunk {chunk_id} was refused for a moment and later ones were not: this"

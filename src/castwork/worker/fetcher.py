@@ -1,4 +1,7 @@
-"""Fetcher: claims tasks for one queue, never more than there are free slots."""
+"""Fetcher: claims tasks for one queue, as many as there are free slots.
+
+A blocking read may bring a few more; these go back to the queue at once.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +24,22 @@ logger = logging.getLogger(__name__)
 #: Seconds between tries when the server refuses.
 _PATIENCE = 1.0
 
-#: Entries, and bytes of them, that one claim should bring at most: larger ones block the server.
+#: Entries, and bytes of entries, that one claim should bring at most: a larger claim would hold up
+#: the server's other clients.
 _MOST = 1000
 _MOST_BYTES = 300_000
 
 
 class Fetcher:
-    """Claims waiting tasks, urgent lanes first, without starving the others.
+    """Claims waiting tasks, urgent lanes first, without starving the other lanes.
 
-    While tasks wait, one call per pass takes as many as there are free slots. When the queue is
-    empty the reader waits for it. After any error the fetcher first looks for tasks that were
-    claimed for this worker but never arrived.
+    While tasks wait, claims take as many as there are free slots. When the queue is empty the
+    reader waits for tasks. After an error that may have lost a reply, the fetcher first looks for
+    tasks that were claimed for this worker but never arrived.
 
     Args:
-        runner: takes what was claimed.
-        reader: waits on the server, together with other queues.
+        runner: runs the claimed tasks.
+        reader: waits on the server, for this queue and others together.
     """
 
     def __init__(self, workload: Workload, claims: Claims, runner: Runner, reader: Reader) -> None:
@@ -59,15 +63,15 @@ class Fetcher:
 
     @property
     def wants(self) -> int:
-        """Two entries where slots allow it.
+        """Two entries per lane where slots allow it.
 
-        When one entry comes it was the only one, so that a task which finds an idle worker costs
-        one read and no claim.
+        When only one of two entries comes, the lane held no more. So a task that finds an idle
+        worker costs one read and no claim.
         """
         return 2 if self._workload.free >= 2 * len(self._workload.origins) else 1
 
     def take(self, batch: Batch) -> None:
-        """Begin what a read brought; what came beyond the free slots goes back at once.
+        """Begin the entries that a read brought; hand back those beyond the free slots.
 
         The server counts entries per lane, so that one read may bring a few too many.
         """
@@ -82,7 +86,9 @@ class Fetcher:
         while not self._stopping:
             if self._workload.free <= 0:
                 await self._workload.wait_free()
-                more = True  # what waits by now may be too late: only a claim tells the time
+                # A task that waited meanwhile may be past its deadline; only a claim brings the
+                # server's time.
+                more = True
             if self._stopping:
                 return
             try:
@@ -107,7 +113,7 @@ class Fetcher:
             await self._drain()
             return False
         batch = await self._reader.wait(self)
-        # The server may hold more than a read of two or one brought.
+        # A lane that brought the most that was asked for may hold more.
         return batch is not None and any(len(entries) > 1 for _, entries in batch.lanes)
 
     def stop(self) -> None:
@@ -120,8 +126,8 @@ class Fetcher:
     async def _drain(self) -> None:
         """Claim until nothing waits.
 
-        Two claims take turns, each for half of the slots: while the tasks of one run here, the
-        server stores the outcomes of the other and claims anew.
+        Two claims take turns, each for half of the slots: while the tasks of one claim run here,
+        the server stores the outcomes of the other claim's tasks, and claims anew.
         """
         replies = await asyncio.gather(
             self._claim_until_empty(), self._claim_until_empty(), return_exceptions=True
@@ -142,23 +148,23 @@ class Fetcher:
                 with workload.reserve(count):
                     claimed = await self.claim(count)
             except BaseException:
-                self._must_sweep = True  # it may have claimed all the same
+                self._must_sweep = True  # the claim may have been made all the same
                 raise
             if claimed < count:
                 return
 
     async def claim(self, count: int) -> int:
-        """Take up to `count` of the tasks that wait, and return how many that were.
+        """Take up to `count` of the waiting tasks, and return how many were taken.
 
-        They begin as a batch of their own. Replies often come together; were their tasks begun
-        together, they would end together as well, and the server would idle while they run,
-        the worker while outcomes are stored.
+        The tasks of each claim begin as a batch of their own. The replies of two claims often come
+        together. If their tasks began together, they would end together too: the server would
+        idle while they run, and the worker while outcomes are stored.
         """
         batch = await self._claim(count)
         self._fitting = _fitting(batch)
         async with self._turn:
             claimed = self._runner.begin(batch)
-            await asyncio.sleep(0)  # they run, and the short ones end
+            await asyncio.sleep(0)  # the batch runs now, and short tasks end
         return claimed
 
     async def _claim(self, count: int) -> Batch:
@@ -174,14 +180,15 @@ class Fetcher:
         return batch
 
     async def sweep(self) -> int:
-        """Start tasks that were claimed for this worker but whose reply was lost.
+        """Start tasks that were claimed for this worker by a call whose reply was lost.
 
         Returns:
             The number of tasks found.
         """
         workload, found = self._workload, 0
         for origin in workload.origins:
-            # Noted before asking: an attempt that ends while we ask was not unheard.
+            # Noted before the call and after it: an attempt that ends or begins during the call is
+            # pending in the reply, but known.
             known = set(workload.held[origin.lane])
             pending = await self._claims.pending(origin.lane, workload.capacity * 2)
             known |= set(workload.held[origin.lane])
@@ -197,7 +204,7 @@ class Fetcher:
         return found
 
     async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do something that must succeed before reading makes sense."""
+        """Repeat some work until it succeeds, as reading makes no sense before."""
         while not self._stopping:
             try:
                 await work()
@@ -212,6 +219,6 @@ class Fetcher:
 
 
 def _fitting(batch: Batch) -> int:
-    """How many entries the next claim should ask for, judged by the last one of each lane."""
+    """How many entries the next claim should ask for, judged by the size of each lane's last."""
     sizes = [sum(map(len, entries[-1][1])) for _, entries in batch.lanes if entries]
     return max(1, min(_MOST, _MOST_BYTES // max(sizes, default=1)))

@@ -1,4 +1,4 @@
-"""Finisher: stores outcomes. Those that are ready together go in one call."""
+"""Finisher: stores outcomes; outcomes that are ready together go in one call."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from castwork.model.errors import ConnectionFailed, NotOpen, OutOfMemory, Persis
 from castwork.store.outcomes import EndedTasks, Outcomes
 from castwork.worker.attempt import Attempt
 from castwork.worker.outcome import Bury, Drop, Finish, Outcome, Park, Release, describe
-from castwork.worker.records import (
+from castwork.worker.workload import Workload
+from castwork.worker.written import (
     dead_record,
     final_record,
     letter_of,
     next_entry,
     waiting_record,
 )
-from castwork.worker.workload import Workload
 
 logger = logging.getLogger(__name__)
 
-#: Milliseconds that the record of a task is kept whose function is not known.
+#: Milliseconds that a record is kept where the task's function is not known.
 _UNKNOWN_TTL_MS = 3_600_000
 
 #: Outcomes, and bytes of records, per call at most: keeps one call short on the server.
@@ -32,14 +32,14 @@ _GROUP_BYTES = 500_000
 
 
 class Finisher:
-    """Stores what becomes of each attempt of one queue.
+    """Stores the outcomes of one queue's attempts.
 
-    One group is under way at a time: while it is, the next one gathers, so groups grow with
-    the load and an idle worker waits for nothing. Every transition is fenced and idempotent; it
-    is sent again until the server answers, however long that takes.
+    One group of ended tasks is under way at a time, and the next group gathers meanwhile. So groups
+    grow with the load, and an idle worker waits for nothing. Every transition is fenced and
+    idempotent, and is sent again until the server answers, however long that takes.
 
     Attributes:
-        counts: outcomes stored and refused, by kind.
+        counts: outcomes by kind: stored, `lease_lost` or `unstored`.
     """
 
     def __init__(self, workload: Workload, outcomes: Outcomes) -> None:
@@ -54,7 +54,7 @@ class Finisher:
         self._loop = asyncio.get_running_loop()
 
     def take(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Take an attempt's outcome; it is stored soon."""
+        """Take an attempt's outcome, to be stored soon."""
         if isinstance(outcome, Finish):
             self._ready.append((attempt, outcome))
             if self._committing is None:
@@ -67,7 +67,7 @@ class Finisher:
             task.add_done_callback(self._others.discard)
 
     async def drain(self) -> None:
-        """Wait until everything taken so far is stored."""
+        """Wait until every outcome taken so far is stored, lost or given up."""
         while self._committing is not None or self._others:
             waiting = set(self._others)
             if self._committing is not None:
@@ -82,14 +82,14 @@ class Finisher:
             while self._ready:
                 group = self._next_group()
                 attempts = [attempt for attempt, _ in group]
-                # The records are made once: a call that is sent again must carry the same bytes.
+                # The records are made once: the script knows a repeated call by equal records.
                 send = partial(self._finish, group, self._ended(group))
                 await self._until_answered(send, attempts)
         finally:
             self._committing = None
 
     def _next_group(self) -> list[tuple[Attempt, Finish]]:
-        """Take what goes out together, bounded by count and by bytes."""
+        """Take the outcomes that go out together, bounded by count and by bytes."""
         ready, size, count = self._ready, 0, 0
         for _, outcome in ready[:_GROUP]:
             size += len(outcome.result) if outcome.result is not None else 0
@@ -120,7 +120,8 @@ class Finisher:
                 continue
             status = outcome.status
             counts[status] = counts.get(status, 0) + 1
-            held[attempt.lane].pop(attempt.entry_id, None)  # what is stored was no other's
+            # Stored, so the lease was this attempt's: no later one is held for the entry.
+            held[attempt.lane].pop(attempt.entry_id, None)
         self._workload.signal()
 
     # -- the others, one by one ---------------------------------------------------------
@@ -128,7 +129,7 @@ class Finisher:
     async def _store(self, attempt: Attempt, outcome: Park | Bury | Release) -> None:
         try:
             send, kind = self._sender(attempt, outcome), type(outcome).__name__.lower()
-        except Exception as error:  # a delay that is no number, say
+        except Exception as error:  # as of a delay that is not a number
             info = describe(error, attempt=attempt.number, worker_id=self._worker_id)
             send, kind = self._bury(attempt, Bury(info)), "bury"
 
@@ -160,9 +161,10 @@ class Finisher:
 
     def _bury(self, attempt: Attempt, outcome: Bury) -> Callable[[], Awaitable[bool]]:
         logger.warning(
-            "task %s is dead after %d attempts: %s: %s",
+            "task %s is dead after %d attempt%s: %s: %s",
             attempt.task_id,
             attempt.number,
+            "" if attempt.number == 1 else "s",
             outcome.error.type,
             outcome.error.message,
         )
@@ -202,7 +204,9 @@ class Finisher:
                     "%d outcomes wait for the server to take them: %s", len(attempts), error
                 )
                 await asyncio.sleep(1.0)
-            except Exception:  # whatever it is, the neighbours and their slots must not suffer
+            except (
+                Exception
+            ):  # any: else these attempts would be held, and their slots lost, for good
                 logger.exception(
                     "the server refused the outcome of %s; the tasks come back after their lease",
                     ", ".join(attempt.task_id for attempt in attempts[:5]),

@@ -43,7 +43,7 @@ class Heartbeat:
         return self._interval
 
     async def begin(self) -> None:
-        """Give the first sign of life; a server without memory gets it later."""
+        """Give the first sign of life; where the server is out of memory, `run` gives it later."""
         try:
             await self.beat()
         except OutOfMemory as error:

@@ -24,14 +24,14 @@ class Lanes:
         self._credit = [0.0] * len(lanes)
 
     def shares(self, count: int) -> list[int]:
-        """Per lane the entries that it is sure of, of `count`."""
+        """Per lane the entries that the lane is sure of when `count` are claimed."""
         return [min(int(credit), count) for credit in self._credit]
 
     def note(self, batch: Batch, shares: Sequence[int]) -> None:
         """Learn from what a claim brought."""
         taken = [0] * len(self._lanes)
-        for number, entries in batch.lanes:
-            taken[number] += len(entries)
+        for position, entries in batch.lanes:
+            taken[position] += len(entries)
         total = sum(taken)
         self.only = taken.index(total) if total and total in taken else None
         for i, lane in enumerate(self._lanes):

@@ -22,17 +22,17 @@ _GROUP = 500
 
 
 class LeaseKeeper:
-    """Keeps what this worker runs, even while its event loop is blocked.
+    """Keeps the leases of this worker's attempts, even while its event loop is blocked.
 
     Each third of a lease a script call renews all attempts of a lane, several calls when there
-    are many. An attempt whose lease has passed is ended. An attempt that is past its timeout is
-    not renewed any more, so that a stuck task comes back.
+    are many. An attempt whose lease is lost is ended. An attempt that is past its timeout is not
+    renewed any more, so that a stuck task comes back.
 
     Args:
         connections: where the thread gets connections of its own.
         workloads: the attempts to keep.
-        watchdog: looked after on the same thread.
-        lease: seconds.
+        watchdog: checked on the same thread.
+        lease: seconds that a lease lasts.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class LeaseKeeper:
         await asyncio.to_thread(self._thread.join, self._lease)
 
     def _link_for(self, slot: int) -> ThreadLink:
-        """The thread's connection for a slot: one for all where one server has all slots."""
+        """The thread's connection for a slot; where one server has all slots, one for all."""
         served = 0 if self._connections.joins_slots else slot
         if served not in self._links:
             self._links[served] = self._connections.thread_link(slot, self._lease / 3)
@@ -81,7 +81,7 @@ class LeaseKeeper:
                     continue
                 self.renew()
             except Exception as error:
-                # The lease may outlive a short outage: try again well before it ends.
+                # Try again well before the leases end, as they may outlive a short outage.
                 logger.warning("leases were not renewed: %s", error)
                 next_renewal = time.monotonic() + self._lease / 10
                 continue
@@ -92,7 +92,7 @@ class LeaseKeeper:
     def renew(self) -> int:
         """Renew all leases once, and return how many were lost.
 
-        A queue whose leases cannot be renewed leaves the others alone.
+        A failure at one queue does not keep the other queues from their renewal.
 
         Raises:
             CastworkError, OSError: the last failure, once all queues have had their turn.
@@ -123,7 +123,7 @@ class LeaseKeeper:
         return lost
 
     def _end_lost(self, workload: Workload, attempt: Attempt) -> None:
-        # An outcome that was stored meanwhile also ends the lease; then nothing is left to end.
+        # A stored outcome also ends the lease; such an attempt is not held any more.
         if workload.held[attempt.lane].get(attempt.entry_id) is attempt and not attempt.finished:
             logger.warning("task %s: the lease is lost, ending it here", attempt.task_id)
             attempt.end(Ending.LOST)

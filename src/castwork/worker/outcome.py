@@ -1,4 +1,4 @@
-"""Outcomes: what becomes of a task after an attempt. Pure decisions, no I/O."""
+"""Outcome: decides what becomes of a task after an attempt. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from castwork.worker.attempt import Attempt, Ending
 
 
 class Finish(msgspec.Struct, frozen=True, gc=False):
-    """The task ends; it leaves nothing but its record."""
+    """The task ends; only its record stays."""
 
     status: TaskState
     result: bytes | None = None
@@ -39,7 +39,7 @@ class Bury(msgspec.Struct, frozen=True, gc=False):
 class Release(msgspec.Struct, frozen=True, gc=False):
     """The task goes back to its queue at once; the attempt does not count.
 
-    `started` tells whether its code had begun, so that its number must not come again.
+    `started` tells whether the attempt's code had begun: then no later attempt may have its number.
     """
 
     started: bool
@@ -51,7 +51,7 @@ class Drop(msgspec.Struct, frozen=True, gc=False):
 
 Outcome = Finish | Park | Bury | Release | Drop
 
-#: A function that returned None, as most that are worth counting in microseconds do.
+#: The outcome of a function that returned None; made once, as short tasks mostly return None.
 SUCCEEDED = Finish(TaskState.SUCCEEDED)
 
 
@@ -59,7 +59,7 @@ def after_value(value: object, limit: int) -> Outcome:
     """What a returned value means: success, unless it cannot be kept as a result.
 
     Args:
-        value: what was returned; for None it is `SUCCEEDED`.
+        value: what was returned; for None use `SUCCEEDED`.
         limit: bytes of a result.
     """
     try:
@@ -73,9 +73,11 @@ def after_value(value: object, limit: int) -> Outcome:
 
 
 def after_error(attempt: Attempt, error: BaseException, info: ErrorInfo) -> Outcome:
-    """What an exception means that came out of an attempt.
+    """The outcome of an attempt whose code raised an exception.
 
     Args:
+        attempt: the attempt.
+        error: the exception.
         info: the exception as `describe` gives it.
     """
     if isinstance(error, asyncio.CancelledError):
@@ -91,7 +93,7 @@ def after_error(attempt: Attempt, error: BaseException, info: ErrorInfo) -> Outc
 
 
 def after_interruption(attempt: Attempt, worker_id: str) -> Outcome:
-    """What an attempt becomes that was ended from outside."""
+    """The outcome of an attempt that was ended from outside, or whose code was cancelled."""
     if attempt.ended_by is Ending.LOST:
         return Drop()
     if attempt.ended_by is Ending.CANCEL:
@@ -100,16 +102,17 @@ def after_interruption(attempt: Attempt, worker_id: str) -> Outcome:
         return Release(started=attempt.started_at is not None)
     if attempt.ended_by is Ending.TIMEOUT:
         kind, message = "TimeoutError", "the attempt took longer than its timeout"
-    else:  # nobody asked for it: something that the code awaited was cancelled
+    else:  # no end was asked for: the code awaited something that was cancelled
         kind, message = "CancelledError", "the code was cancelled from within"
     info = ErrorInfo(kind, message, attempt=attempt.number, worker=worker_id)
     return _after_failure(attempt, info)
 
 
 def before_start(attempt: Attempt, now_ms: int) -> Outcome | None:
-    """The outcome of an attempt that must not begin; None for one that may.
+    """The outcome of an attempt that must not begin; None for an attempt that may.
 
     Args:
+        attempt: the attempt.
         now_ms: the server's time, 0 if unknown.
     """
     if attempt.counted > attempt.allowed:
@@ -122,7 +125,8 @@ def before_start(attempt: Attempt, now_ms: int) -> Outcome | None:
     meta = attempt.meta
     if meta is None or not meta.expires_ms:
         return None
-    # What a blocking read brings has come just now, so its own id tells the time.
+    # A blocking read does not tell the time, but brings entries that were added just now: then the
+    # entry's own id tells it.
     now_ms = max(now_ms, Position.parse(attempt.entry_id).major)
     if now_ms - attempt.entry().at <= meta.expires_ms:
         return None
@@ -144,7 +148,7 @@ def _after_failure(attempt: Attempt, error: ErrorInfo, after: float | None = Non
 
 
 def describe(exception: BaseException, *, attempt: int = 0, worker_id: str = "") -> ErrorInfo:
-    """An exception as data, with the last frames of its traceback. Never raises."""
+    """An exception as data, with the last frames of its traceback. Raises nothing itself."""
     try:
         message = str(exception)
         frames = "".join(traceback.format_exception(exception, limit=-8))

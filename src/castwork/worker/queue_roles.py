@@ -14,11 +14,12 @@ from castwork.worker.reader import Reader
 from castwork.worker.recovery import Recovery
 from castwork.worker.runner import Runner
 from castwork.worker.scheduler import Scheduler
+from castwork.worker.understanding import Understanding
 from castwork.worker.workload import Workload
 
 
 class QueueRoles:
-    """Builds the roles of one queue, each with those that it hands on to."""
+    """Builds the roles of one queue, and connects them."""
 
     def __init__(
         self,
@@ -35,9 +36,8 @@ class QueueRoles:
         self.claims = claims
         self.finisher = Finisher(workload, outcomes)
         self.announcer = Announcer(workload, outcomes, after=settings.announce_after)
-        self.runner = Runner(
-            workload, catalog, callers, limits.result, self.announcer, self.finisher
-        )
+        understanding = Understanding(workload, catalog, callers)
+        self.runner = Runner(workload, understanding, limits.result, self.announcer, self.finisher)
         self.fetcher = Fetcher(workload, claims, self.runner, reader)
         self.recovery = Recovery(workload, claims, self.runner, lease=settings.lease)
         self.scheduler = Scheduler(

@@ -1,4 +1,4 @@
-"""Reader: waits on the server for tasks of every queue that has nothing to do."""
+"""Reader: waits on the server for tasks of all queues that have nothing to do."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Idle(Protocol):
 
     @property
     def wants(self) -> int:
-        """Entries that each of its lanes may bring."""
+        """Entries that each of the queue's lanes may bring."""
 
     def take(self, batch: Batch) -> None:
-        """Begin what came."""
+        """Begin the entries that came."""
 
 
 class Reader:
-    """One blocking read at a time, for all queues that are idle when it begins.
+    """Makes one blocking read at a time, for all queues that are idle when the read begins.
 
-    A queue that becomes idle later ends the read on the server, and joins the next one; where the
-    server refuses CLIENT UNBLOCK it joins when the read's time is up. A read is never cancelled: a
-    cancelled read may already have claimed.
+    A queue that becomes idle later ends the read on the server, and joins the next read. Where the
+    server refuses CLIENT UNBLOCK, the queue joins when the read's time is up. A read is never
+    cancelled: a cancelled read may already have claimed.
 
     Args:
         reads: a connection of its own.
@@ -51,10 +51,10 @@ class Reader:
         self._stopping = False
 
     async def wait(self, queue: Idle) -> Batch | None:
-        """Wait until the server has tasks for a queue; they have begun when this returns.
+        """Wait until the server has tasks for a queue; the tasks have begun when this returns.
 
         Returns:
-            What came; None when the reader stops.
+            The batch that came; None when the reader stops.
 
         Raises:
             NoGroup: the group of a lane is gone.
@@ -67,7 +67,7 @@ class Reader:
         self._idle[queue] = came
         self._joined.set()
         if self._reading and not self._is_ending:
-            self._is_ending = True  # those that join meanwhile are in the next read as well
+            self._is_ending = True  # queues that join from now on need not end the read again
             ending = asyncio.create_task(self._reads.unblock(self._members[0].place))
             self._endings.add(ending)
             ending.add_done_callback(self._endings.discard)
@@ -94,7 +94,7 @@ class Reader:
                     self._resolve(queue, batch)
             if any(batch.lanes for batch in batches):
                 await let_short_tasks_end()
-                await asyncio.sleep(0)  # and the queues that are idle again join the next read
+                await asyncio.sleep(0)  # a turn in which queues that are idle again join
         for queue in list(self._idle):
             self._resolve(queue, None)
 
@@ -122,7 +122,8 @@ class Reader:
     async def stop(self) -> None:
         """Stop; a read that waits on the server is ended there.
 
-        What a read brings that the server cannot end comes back after its lease.
+        Where the server cannot end the read, the connection is closed. Tasks that the read claims
+        after that come back when their lease has run out.
         """
         if self._stopping:
             return

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 #: Entries claimed per call at most.
 _COUNT = 10
 
-#: Passes between looks for what has served.
+#: Passes between looks for idle workers and old notes to forget.
 _RETIRE_EVERY = 20
 
 
@@ -25,11 +25,11 @@ class Recovery:
     """Gives the tasks of lost workers another attempt.
 
     A task is lost when its lease was not renewed for `lease` seconds, by the server's clock.
-    The cursor is kept between passes and counts are small, so that a pass over a million
-    pending tasks never blocks the server; jitter keeps the workers apart.
+    A cursor is kept between passes and each call looks at few entries, so that a pass over a
+    million pending tasks never blocks the server. Jitter keeps the workers' passes apart.
 
     Args:
-        lease: seconds.
+        lease: seconds that a lease lasts.
     """
 
     def __init__(self, workload: Workload, claims: Claims, runner: Runner, *, lease: float) -> None:
@@ -57,7 +57,7 @@ class Recovery:
         return self._lease * random.uniform(0.15, 0.35)
 
     async def sweep(self) -> int:
-        """Take over lost tasks, at most as many as there are free slots; return the number."""
+        """Take over lost tasks, at most as many as there are free slots; return their number."""
         workload, count = self._workload, 0
         for origin in workload.origins:
             free = min(workload.free, _COUNT)

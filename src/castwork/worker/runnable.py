@@ -1,4 +1,4 @@
-"""Runnable: a task function, and the way in which it is called, chosen once."""
+"""Runnable: a task function with its caller, chosen once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from castwork.tasks.function import TaskFunction
 
-#: Calls the function of an attempt with decoded arguments; what it returns is awaited.
+#: Calls a function for an attempt, with decoded arguments; await the result.
 Caller = Callable[[Any, msgspec.Struct], Awaitable[Any]]
 
 
@@ -18,9 +18,9 @@ class Runnable:
 
     Attributes:
         function: the task function.
-        name: its name.
+        name: the function's name.
         decode: decodes arguments.
-        call: calls it for an attempt.
+        call: calls the function for an attempt.
         timeout: seconds that an attempt may take, None for no bound.
         result_ttl_ms: milliseconds that a result is kept.
     """

@@ -1,4 +1,4 @@
-"""Runner: turns a claimed entry into a call of its task function, and that into an outcome."""
+"""Runner: calls the task function that a claimed entry names, and makes an outcome of the call."""
 
 from __future__ import annotations
 
@@ -9,16 +9,11 @@ from collections.abc import Sequence
 from contextvars import copy_context
 from time import time
 
-from castwork.model.codec import encode_value
-from castwork.model.entry import parse_entry, plain_fields
-from castwork.model.errors import UnknownTask
-from castwork.model.ids import PlaceNames, is_nonce, lane_suffix, producer_of
+from castwork.model.ids import is_nonce
 from castwork.store.claims import Batch, RawEntry
-from castwork.tasks.catalog import Catalog
 from castwork.tasks.context import set_current
 from castwork.worker.announcer import Announcer
 from castwork.worker.attempt import Attempt, Ending
-from castwork.worker.callers.choose import Callers
 from castwork.worker.finisher import Finisher
 from castwork.worker.outcome import (
     SUCCEEDED,
@@ -28,10 +23,9 @@ from castwork.worker.outcome import (
     after_error,
     after_interruption,
     after_value,
-    before_start,
     describe,
 )
-from castwork.worker.runnable import Runnable
+from castwork.worker.understanding import Understanding
 from castwork.worker.workload import Workload
 
 logger = logging.getLogger(__name__)
@@ -45,45 +39,41 @@ _UNNOTICED = (Ending.CANCEL, Ending.TIMEOUT)
 class Runner:
     """Runs the attempts of one queue, each in one asyncio task.
 
-    An attempt that cannot run (undecodable, unknown, out of attempts, too late) gets its
-    outcome without being started, so that its neighbours are not disturbed.
+    An attempt that cannot run (undecodable, unknown, out of attempts, too late) gets its outcome
+    without being started, and the other attempts of its batch are not disturbed.
 
     Args:
-        catalog: the task functions.
-        callers: how they are called.
+        understanding: reads entries that are not first deliveries of plain tasks.
         result_limit: bytes of a result.
-        announcer: is told that code begins.
+        announcer: armed when attempts begin.
         finisher: takes each attempt's outcome.
     """
 
     def __init__(
         self,
         workload: Workload,
-        catalog: Catalog,
-        callers: Callers,
+        understanding: Understanding,
         result_limit: int,
         announcer: Announcer,
         finisher: Finisher,
     ) -> None:
         self._workload = workload
-        self._queue = workload.queue
         self._worker_id = workload.worker_id
-        self._catalog = catalog
-        self._callers = callers
+        self._understanding = understanding
         self._limit = result_limit
         self._announcer = announcer
         self._finisher = finisher
-        self._runnables: dict[bytes, Runnable] = {}
         self._waiting: deque[Attempt] = deque()
         self._stopping = False
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
-        self._places = PlaceNames()
-        #: Per lane what stands in a task id behind the entry's.
-        self._suffixes = [lane_suffix(lane.priority) for lane in self._queue.lanes]
 
     def begin(self, batch: Batch) -> int:
-        """Take what a read brought and run it, as far as slots are free; return how many."""
+        """Take the entries of a batch, and run them as far as slots are free.
+
+        Returns:
+            The number of entries.
+        """
         count = 0
         for lane, entries in batch.lanes:
             self._begin_lane(lane, entries, batch.now_ms)
@@ -94,11 +84,13 @@ class Runner:
     def _begin_lane(self, lane: int, entries: Sequence[RawEntry], now_ms: int) -> None:
         """Begin the entries of one lane.
 
-        Most are first deliveries of plain tasks, which are understood right here, in one loop.
+        Most are first deliveries of plain tasks. This loop reads such entries itself, for speed;
+        `start` takes all others.
         """
-        workload, runnables, waiting = self._workload, self._runnables, self._waiting
+        workload, waiting, known = self._workload, self._waiting, self._understanding
         origin, held, capacity = workload.origins[lane], workload.held[lane], workload.capacity
-        prefix, suffix, place = self._queue.id_prefix + "-", self._suffixes[lane], self._places.name
+        runnables, suffix, name_place = known.runnables, known.suffixes[lane], known.places.name
+        prefix = workload.queue.id_prefix + "-"
         now, create_task = self._loop.time(), self._loop.create_task
         for entry_id, fields in entries:
             attempt = Attempt(origin, entry_id, 1, fields)
@@ -117,7 +109,7 @@ class Runner:
                 self.start(attempt, now_ms)
                 continue
             nonce = call[1].decode()
-            attempt.task_id = f"{prefix}{place(entry_id)}{suffix}{nonce}"
+            attempt.task_id = f"{prefix}{name_place(entry_id)}{suffix}{nonce}"
             attempt.producer = nonce[:6]
             attempt.args = call[2]
             attempt.runnable = runnable
@@ -127,7 +119,7 @@ class Runner:
             attempt.runner = create_task(self._run(attempt))
 
     def start(self, attempt: Attempt, now_ms: int) -> None:
-        """Take a claimed attempt of any kind and run it, at once if a slot is free.
+        """Take a claimed attempt of any kind, and run it at once if a slot is free.
 
         Args:
             attempt: the attempt.
@@ -135,8 +127,8 @@ class Runner:
         """
         workload = self._workload
         if not workload.add(attempt):
-            return  # claimed twice: the attempt that runs has the same token
-        refusal = self._understand(attempt, now_ms)
+            return  # held already: the same delivery was found twice
+        refusal = self._understanding.understand(attempt, now_ms)
         workload.running += 1
         if refusal is not None:
             self._end(attempt, refusal)
@@ -148,68 +140,23 @@ class Runner:
             self._launch(attempt)
 
     def stop(self) -> None:
-        """Stop starting: hand back what has not started, and whatever comes."""
+        """Start no more attempts: hand back those that wait and those that still come."""
         self._stopping = True
         self.release_waiting()
 
     def release_waiting(self) -> int:
-        """Hand back what has not started, and return how many that were."""
+        """Hand back the attempts that wait for a slot, and return their number."""
         count = len(self._waiting)
         while self._waiting:
             self._end(self._waiting.popleft(), Release(started=False))
         return count
 
-    # -- understanding ------------------------------------------------------------------
-
-    def _understand(self, attempt: Attempt, now_ms: int) -> Outcome | None:
-        """Decode an attempt; return the outcome if it cannot run."""
-        try:
-            if attempt.origin.is_foreign:
-                self._adopt(attempt)
-            else:
-                self._decode(attempt)
-        except Exception as error:  # whatever an entry holds, its neighbours must not suffer
-            return Bury(describe(error, attempt=attempt.number, worker_id=self._worker_id))
-        return before_start(attempt, now_ms)
-
-    def _adopt(self, attempt: Attempt) -> None:
-        """Read an entry of an adopted stream; raises UndecodableEntry."""
-        queue = self._queue
-        attempt.task_id = f"{queue.stream}:{queue.group}:{attempt.entry_id.decode()}"
-        attempt.runnable = self._runnable(self._catalog.adopting(self._workload.store).wire_name)
-        attempt.args = encode_value(plain_fields(attempt.fields))
-
-    def _decode(self, attempt: Attempt) -> None:
-        """Read an entry of castwork's own; raises UndecodableEntry, UnknownTask."""
-        place = self._places.name(attempt.entry_id) + self._suffixes[attempt.lane]
-        attempt.task_id = f"{self._queue.id_prefix}-{place}"  # until the entry says more
-        entry = parse_entry(attempt.fields)
-        attempt.moved = bool(entry.id)
-        attempt.task_id = entry.id or attempt.task_id + entry.nonce.decode()
-        attempt.producer = producer_of(attempt.task_id)
-        attempt.args = entry.args
-        attempt.meta = entry.meta
-        if entry.meta is not None:
-            attempt.number = entry.meta.attempts + attempt.deliveries
-        attempt.runnable = self._runnable(entry.task)
-
-    def _runnable(self, wire_name: bytes) -> Runnable:
-        """The function of a name with its caller, chosen once; raises UnknownTask."""
-        runnable = self._runnables.get(wire_name)
-        if runnable is None:
-            function = self._catalog.find(wire_name)
-            if function is None:
-                raise UnknownTask(
-                    f"no task function is named {wire_name.decode(errors='replace')!r}"
-                )
-            runnable = self._runnables[wire_name] = self._callers.runnable(function)
-        return runnable
-
     # -- running ------------------------------------------------------------------------
 
     def _launch(self, attempt: Attempt) -> None:
         attempt.launched_at = self._loop.time()
-        # The attempt before may have ended just now, and what it set is none of this one's.
+        # A copy of the worker's own context: this may be called in the context of the attempt that
+        # has just ended, whose context variables the next attempt must not see.
         context = self._context.copy()
         attempt.runner = self._loop.create_task(self._run(attempt), context=context)
         self._announcer.arm()
@@ -239,7 +186,7 @@ class Runner:
         self._end(attempt, outcome)
 
     def _judge(self, attempt: Attempt, error: BaseException) -> Outcome:
-        """Decide what an exception means. Never raises, else the attempt would never end."""
+        """The outcome for an exception. Raises nothing, else the attempt would never end."""
         try:
             info = describe(error, attempt=attempt.number, worker_id=self._worker_id)
             if isinstance(error, Exception):
@@ -248,12 +195,16 @@ class Runner:
             elif not isinstance(error, asyncio.CancelledError):
                 logger.error("task %s raised %s", attempt.task_id, info.type, exc_info=error)
             return after_error(attempt, error, info)
-        except Exception as unforeseen:  # an odd backoff, say
+        except Exception as unforeseen:  # as of a backoff that cannot be computed
             return Bury(describe(unforeseen, attempt=attempt.number, worker_id=self._worker_id))
 
     def _end(self, attempt: Attempt, outcome: Outcome) -> None:
         attempt.finished = True
-        attempt.runner = None  # its context holds the attempt: a cycle would outlive both
+        if attempt.emitter is not None:
+            attempt.emitter.close()
+        # The asyncio task's context refers to the attempt. Without the reference back there is no
+        # cycle, which only the garbage collector would free.
+        attempt.runner = None
         workload = self._workload
         workload.running -= 1
         workload.signal()

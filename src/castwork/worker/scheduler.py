@@ -7,19 +7,19 @@ import random
 from castwork.store.parked import Parked
 from castwork.worker.turns import every
 
-#: Tasks queued per pass at most: a late pass must not block the server.
+#: Tasks queued per pass at most, so that the pass after an outage does not block the server.
 _COUNT = 100
 
 
 class Scheduler:
     """Moves due tasks of one queue to their lane, by the server's clock.
 
-    Every worker does it; the call that takes a task off the schedule queues it, so each is
-    queued once. There is no process of its own to run.
+    Every worker does so, and no process of its own is needed: the call that takes a task off the
+    schedule queues it, so each task is queued once.
 
     Args:
         parked: the queue's parked tasks.
-        queue: its name.
+        queue: the queue's name.
         interval: seconds between looks when nothing is due sooner.
     """
 

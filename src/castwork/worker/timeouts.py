@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from castwork.worker.attempt import Ending
 from castwork.worker.workload import Workload
 
-#: Seconds between looks, and so how late a timeout may come.
+#: Seconds between looks; a timeout comes at most so late.
 _INTERVAL = 0.2
 
 
 class Timeouts:
     """Looks at the running attempts a few times a second.
 
-    One look over at most `concurrency` attempts costs less than a timer per task.
+    A look over all running attempts costs less than a timer for each.
     """
 
     def __init__(self, workloads: Sequence[Workload]) -> None:
@@ -28,7 +28,7 @@ class Timeouts:
             self.check(asyncio.get_running_loop().time())
 
     def check(self, now: float) -> int:
-        """End what is overdue at loop time `now`, and return how many that were."""
+        """End attempts that are overdue at loop time `now`; return their number."""
         overdue = [
             attempt
             for workload in self._workloads

@@ -12,21 +12,21 @@ logger = logging.getLogger(__name__)
 
 
 async def let_short_tasks_end() -> None:
-    """Give what was begun a turn to run, and its outcomes a turn to go out.
+    """Give tasks that were begun a turn of the loop to run, and their outcomes a turn to go out.
 
-    So a server is not busy with the next read before it stores what the last one brought.
+    So the outcomes of short tasks reach the server before the next read does.
     """
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
 
 async def every(work: Callable[[], Awaitable[float]], what: str, *, patience: float) -> None:
-    """Do something again and again until cancelled, whatever the server says.
+    """Do some work again and again until cancelled; log errors of the server and go on.
 
     Args:
-        work: returns the seconds to wait until it is done again.
-        what: for the log line when the server fails.
-        patience: seconds to wait then.
+        work: does the work once; returns the seconds to wait before the next time.
+        what: begins the log line for an error of the server.
+        patience: seconds to wait after such an error.
     """
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Watchdog: notices, from a thread, that the event loop is blocked, and by what."""
+"""Watchdog: notices, from a thread, that the event loop is blocked, and by which code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Watchdog:
     """Watches the event loop in which it was made.
 
     Args:
-        lease: seconds.
+        lease: seconds that a lease lasts.
         on_stuck: called on the thread, once, when the loop has been blocked for longer than a
             lease and past a task's timeout: the process should be replaced.
     """
@@ -46,7 +46,7 @@ class Watchdog:
         self._pulse_at = time.monotonic()
 
     def check(self) -> None:
-        """Look, from another thread, whether the loop turns; name what blocks it."""
+        """Look, from another thread, whether the loop turns; log the code that blocks it."""
         blocked = time.monotonic() - self._pulse_at
         self._loop.call_soon_threadsafe(self._pulse)
         if blocked < _BLOCKED_AFTER:
@@ -64,12 +64,12 @@ class Watchdog:
             on_stuck(self._culprit())
 
     def _culprit(self) -> str:
-        """The task whose code runs on the loop right now, and where it stands."""
+        """The code that runs on the loop right now, with its task if it is a task's."""
         frame = sys._current_frames().get(self._loop_thread)
-        place = "".join(traceback.format_stack(frame, limit=3)).strip() if frame else "?"
+        stack = "".join(traceback.format_stack(frame, limit=3)).strip() if frame else "?"
         task = asyncio.current_task(self._loop)
         for workload in self._workloads:
             for attempt in workload.attempts:
                 if attempt.runner is task and attempt.runnable is not None:
-                    return f"task {attempt.task_id} ({attempt.task}):\n{place}"
-        return place
+                    return f"task {attempt.task_id} ({attempt.task}):\n{stack}"
+        return stack

@@ -36,14 +36,14 @@ from castwork.worker.workload import Workload
 
 logger = logging.getLogger(__name__)
 
-#: What a worker calls before it claims tasks: to load a model, to warm a cache.
+#: Called by a worker before it claims tasks: to load a model, or to warm a cache.
 StartHook = Callable[[], Awaitable[None] | None]
 
 
 class Worker:
     """Runs tasks of some queues until it is stopped.
 
-    It has a fresh unique id at every start; a crashed worker is never resumed, its tasks come
+    A worker has a fresh unique id at every start. A crashed worker is never resumed; its tasks come
     back when their lease runs out.
 
     Use `run` as the main job of a process, or `async with worker` beside other work.
@@ -53,8 +53,8 @@ class Worker:
         stores: the queues to serve.
         settings: how the worker behaves.
         app_settings: namespace and bounds.
-        around: what is called around each task.
-        on_start: called one after the other before tasks are claimed.
+        around: the wrappers that are called around each task.
+        on_start: functions that are called, one after the other, before tasks are claimed.
         on_stuck: called, on a thread, when the event loop has been blocked past a task's
             timeout and a lease: the process should be replaced.
 
@@ -138,7 +138,7 @@ class Worker:
             await self._background
 
     def _log_crash(self, background: asyncio.Task[None]) -> None:
-        """Say at once that the worker has ended by an error, not only when its block ends."""
+        """Log at once that an error has ended the worker; `__aexit__` raises it only later."""
         if not background.cancelled() and background.exception() is not None:
             logger.error("worker %s has crashed", self.id, exc_info=background.exception())
 
@@ -148,7 +148,11 @@ class Worker:
         return store.queue.settings.concurrency or self._settings.concurrency
 
     def _make_threads(self) -> ThreadPoolExecutor:
-        """As many threads as tasks may run: each starts when needed, and no task waits for one."""
+        """A pool with a thread per slot; each thread starts when it is needed.
+
+        A function that outlasts its timeout keeps its thread until it returns; when many do, tasks
+        may wait for a thread.
+        """
         most = sum(map(self._capacity, self._stores))
         return ThreadPoolExecutor(max_workers=most, thread_name_prefix="castwork-task")
 
@@ -169,8 +173,8 @@ class Worker:
     async def _make_reader(self, store: QueueStore) -> Reader:
         """A reader with a connection of its own.
 
-        All queues of castwork's own share one where one read may name several slots; an adopted
-        stream has a group, and so a read, of its own.
+        Where one read may name several slots, all queues of castwork's own share a reader. An
+        adopted stream has a group of its own, and so needs a reader of its own.
         """
         patience = self._settings.block + 2.0
         name = f"read-{store.queue.name}"
@@ -226,7 +230,7 @@ class Worker:
         return side
 
     def describe(self) -> WorkerInfo:
-        """What the worker is and does now."""
+        """What the worker is, and which tasks it runs now."""
         running = [
             RunningTask(a.task_id, a.task, a.number, a.started_at)
             for queue in self._queues
@@ -255,10 +259,10 @@ class Worker:
         """Stop in this order, so that every task ends up stored or handed back.
 
         1. Fetchers stop: nothing new is claimed.
-        2. What has not started goes back to its queue, uncounted.
+        2. Tasks that have not started go back to their queue, uncounted.
         3. Running tasks get the grace period; leases are still renewed.
-        4. What still runs is cancelled and handed back.
-        5. Finishers store what is ready.
+        4. Tasks that still run are cancelled and handed back.
+        5. Finishers store the outcomes that are ready.
         """
         for queue in self._queues:
             queue.fetcher.stop()
@@ -267,15 +271,16 @@ class Worker:
             await reader.stop()
         tasks = self._running()
         if tasks:
-            logger.info("%d tasks get %.0f s to finish", len(tasks), self._settings.grace)
+            count = "1 task gets" if len(tasks) == 1 else f"{len(tasks)} tasks get"
+            logger.info("%s %.0f s to finish", count, self._settings.grace)
             await asyncio.wait(tasks, timeout=self._settings.grace)
         await self._hand_back()
 
     async def _hand_back(self) -> None:
-        """End what still runs, hand it back, and store what is ready; also after a crash.
+        """End tasks that still run, hand them back, and store outcomes; also after a crash.
 
-        When the server is away for longer than the grace period, what could not be stored is
-        left to the leases: those tasks run again elsewhere.
+        When the server is away for longer than the grace period, outcomes that could not be stored
+        are given up: their tasks run again elsewhere when their lease has run out.
         """
         for queue in self._queues:
             queue.announcer.stop()
@@ -298,7 +303,7 @@ class Worker:
             logger.error("%d outcomes could not be stored; those tasks run again", unstored)
 
     async def _leave(self, lease: LeaseKeeper, heartbeat: Heartbeat) -> None:
-        """End what outlives the tasks: leases last, then the signs that we were here."""
+        """End renewing leases, then take the worker off the lanes and the register."""
         await lease.stop()
         try:
             async with asyncio.timeout(3.0):

@@ -1,4 +1,4 @@
-"""Workload: what a worker does for one queue: its attempts, and how many more there may be."""
+"""Workload: the attempts of one queue that a worker holds, and how many more it may take."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from castwork.worker.attempt import Attempt, Ending, Origin
 class Workload:
     """The attempts of one queue that this worker holds: running, or waiting to be stored.
 
-    An attempt takes a slot when it is claimed and gives it back when its code is done; it is held
+    An attempt takes a slot when it is claimed, frees the slot when its code is done, and is held
     until its outcome is stored. When outcomes cannot be stored, claiming stops at twice the
-    capacity. The lease thread reads what the event loop changes; it only takes copies.
+    capacity. The event loop alone changes a workload; the lease thread takes copies.
 
     Args:
         store: the queue.
@@ -47,16 +47,16 @@ class Workload:
 
     @property
     def attempts(self) -> list[Attempt]:
-        """A copy of what is held, lane by lane, in the order in which it was claimed."""
+        """A copy of all attempts held, lane by lane, in the order in which they were claimed."""
         return [attempt for lane in self.held for attempt in list(lane.values())]
 
     def __len__(self) -> int:
         return sum(map(len, self.held))
 
     def add(self, attempt: Attempt) -> bool:
-        """Hold an attempt; False if this very delivery is held already.
+        """Hold an attempt; False if the same delivery is held already.
 
-        An earlier delivery of the same entry has lost its lease to this one.
+        An earlier delivery of the same entry has lost its lease to this attempt, and is ended.
         """
         lane = self.held[attempt.lane]
         before = lane.get(attempt.entry_id)
@@ -68,14 +68,14 @@ class Workload:
         return True
 
     def discard(self, attempt: Attempt) -> None:
-        """Hold an attempt no longer: its outcome is stored, or it is no longer ours."""
+        """Stop holding an attempt: its outcome is stored, or its lease is lost."""
         lane = self.held[attempt.lane]
         if lane.get(attempt.entry_id) is attempt:
             del lane[attempt.entry_id]
         self.signal()
 
     def find(self, task_id: str) -> Attempt | None:
-        """The attempt of a task, None if it is not here."""
+        """The attempt of a task, None if this worker holds none."""
         return next((a for a in self.attempts if a.task_id == task_id), None)
 
     # -- slots --------------------------------------------------------------------------
@@ -109,6 +109,6 @@ class Workload:
             await self._changed.wait()
 
     def close(self) -> None:
-        """Let the fetcher that waits go: nothing is claimed any more."""
+        """End the fetcher's wait for a slot, as nothing is claimed any more."""
         self._closed = True
         self._changed.set()

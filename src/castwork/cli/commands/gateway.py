@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 import socket
@@ -15,7 +14,7 @@ import typer
 
 from castwork.app import App
 from castwork.cli.failure import MISUSED, Failure
-from castwork.cli.loading import load_app, load_module
+from castwork.cli.loading import find_own_api, load_app, load_module
 from castwork.cli.options import Host, Lifeline, Module, Port, Redis
 from castwork.cli.session import refuse_private
 from castwork.cli.supervise.lifeline import watch_lifeline
@@ -59,8 +58,8 @@ def find_api(app: App, module: str) -> Any:
     try:
         import uvicorn  # noqa: F401 - imported here, so that the lack of uvicorn is one line
 
-        api = getattr(load_module(module), "api", None)
-        if _is_asgi(api):
+        api = find_own_api(load_module(module))
+        if api is not None:
             return api
         from castwork.gateway import create_gateway
     except ModuleNotFoundError as error:
@@ -69,16 +68,6 @@ def find_api(app: App, module: str) -> Any:
             code=MISUSED,
         ) from None
     return create_gateway(app)
-
-
-def _is_asgi(api: object) -> bool:
-    """Whether something is an ASGI app: awaitable when called with scope, receive and send."""
-    if isinstance(api, type) or not callable(api):
-        return False
-    call = api if inspect.isroutine(api) else type(api).__call__
-    parameters = inspect.signature(call).parameters.values()
-    wanted = 3 if call is api else 4
-    return inspect.iscoroutinefunction(call) and len(parameters) == wanted
 
 
 def _is_news(record: logging.LogRecord) -> bool:

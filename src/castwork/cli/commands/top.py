@@ -81,6 +81,7 @@ def _draw(overview: Overview) -> RenderableType:
     running = [
         (task["task_id"], task["task"], task["attempt"], ago(task["started_at"]), worker["id"])
         for worker in overview.workers
+        if not worker["lost"]  # what a lost worker last said it ran may run elsewhere by now
         for task in worker["running"]
     ]
     return Group(

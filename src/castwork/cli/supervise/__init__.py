@@ -1,1 +1,1 @@
-"""Processes that run on: the supervisor of `castwork up`, its children, and what these need."""
+"""The long-running processes: the supervisor of `castwork up`, and its children."""

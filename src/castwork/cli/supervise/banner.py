@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Any
-
-from castwork.app import App
-from castwork.tasks.function import TaskFunction
-
-_SAMPLES: Mapping[str, Any] = {
-    "string": "hello",
-    "integer": 1,
-    "number": 1.0,
-    "boolean": True,
-    "array": [],
-    "object": {},
-}
 
 
 @dataclass(slots=True)
@@ -66,45 +51,3 @@ class Banner:
             "Ctrl-C lets running tasks finish and ends everything.",
             "",
         ]
-
-
-def find_hints(module: ModuleType, app: App, url: str) -> list[str]:
-    """What to try: the module's own `castwork_hints`, else a call of its first task function.
-
-    The hints are a text or a list of texts; `{url}` in them is the gateway's address.
-    """
-    given = getattr(module, "castwork_hints", None)
-    if given:
-        texts = [given] if isinstance(given, str) else list(given)
-        return [_fill(str(text), url) for text in texts]
-    for function in app.tasks:
-        return [*_calls(function, url), f"open {url}/docs"]
-    return [f"open {url}/docs"]
-
-
-def _fill(text: str, url: str) -> str:
-    try:
-        return text.format(url=url)
-    except (LookupError, ValueError):  # the text has braces that stand for themselves
-        return text.replace("{url}", url)
-
-
-def _calls(function: TaskFunction[Any, Any], url: str) -> list[str]:
-    body = json.dumps(_sample(function.signature.json_schema()))
-    return [
-        f"curl -s {url}/tasks/{function.name} -H 'content-type: application/json'"
-        f" -d {shlex.quote(body)}",
-        f"curl -N {url}/tasks/TASK_ID/events",
-    ]
-
-
-def _sample(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments for the parameters without a default, which fit where types are simple."""
-    definition = schema
-    if "$ref" in schema:
-        definition = schema["$defs"][schema["$ref"].rpartition("/")[2]]
-    properties = definition.get("properties", {})
-    return {
-        name: _SAMPLES.get(properties[name].get("type", ""), "hello")
-        for name in definition.get("required", ())
-    }

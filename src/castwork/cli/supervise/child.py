@@ -14,20 +14,20 @@ from castwork.cli.failure import MISUSED, STUCK
 from castwork.cli.supervise.relay import relay_lines
 from castwork.cli.supervise.restarts import Restarts
 
-#: Seconds for what a dead child's own children still say.
+#: Seconds for reading output that the processes of a dead child have left in the pipe.
 _LAST_WORDS = 0.5
 
 
 class Child:
     """Keeps one castwork command running in a session of its own.
 
-    Ctrl-C in the terminal does not reach it: only the supervisor decides when it stops.
+    Ctrl-C in the terminal does not reach the process: only the supervisor decides when it stops.
 
     Args:
-        name: what the command's output is prefixed with.
-        arguments: of the `castwork` program.
-        environment: of the process; changes apply from the next start on.
-        descriptors: what the process inherits, under the same numbers.
+        name: stands before each line of the command's output.
+        arguments: the arguments of the `castwork` program.
+        environment: the process's environment; changes apply from the next start on.
+        descriptors: file descriptors that the process inherits, under the same numbers.
         say: prints a line under a name.
         misused: called when the process says that starting it again will not help.
     """
@@ -105,7 +105,7 @@ class Child:
         relay = asyncio.create_task(relay_lines(process.stdout, self.name, self._say))
         code = await process.wait()
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # what the process left in its session
+            os.killpg(process.pid, signal.SIGKILL)  # processes that it left in its session
         await asyncio.wait({relay}, timeout=_LAST_WORDS)
         relay.cancel()
         return code

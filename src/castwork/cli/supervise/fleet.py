@@ -14,8 +14,9 @@ from castwork.app import URL_VARIABLE, App
 from castwork.cli.failure import FAILED, one_line
 from castwork.cli.loading import load_module
 from castwork.cli.overview import server_facts
-from castwork.cli.supervise.banner import Banner, find_hints
+from castwork.cli.supervise.banner import Banner
 from castwork.cli.supervise.child import Child
+from castwork.cli.supervise.hints import find_hints
 from castwork.cli.supervise.listening import url_of
 from castwork.cli.supervise.ready import wait_for_gateway, wait_for_workers
 from castwork.cli.supervise.supervisor import Supervisor

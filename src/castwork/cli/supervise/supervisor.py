@@ -11,15 +11,15 @@ from castwork.cli.failure import FAILED, MISUSED
 from castwork.cli.supervise.child import Child
 from castwork.cli.supervise.signals import on_stop_signals
 
-#: Seconds on top of the grace period after which children are ended the hard way.
+#: Seconds on top of the grace period after which children are killed.
 _PATIENCE = 12.0
 
 
 class Supervisor:
     """Runs until a signal, or until a child says that the command cannot work.
 
-    The supervisor holds the write end of the lifeline: should this process be killed, the children
-    notice.
+    The supervisor holds the write end of the lifeline, so that the children notice when this
+    process is killed.
 
     Args:
         grace: seconds that the children get to finish.
@@ -80,7 +80,7 @@ class Supervisor:
             self.stop(FAILED)
 
     async def _drain(self, keepers: Sequence[asyncio.Task[None]]) -> None:
-        """The gateway stops accepting, workers get their grace; all end in their own time."""
+        """Close the gateway's listener, and let all children end within the grace period."""
         self._say("castwork", "stopping; once more ends everything at once")
         self.on_stop()
         for child in self.children:

@@ -20,7 +20,8 @@ from castwork.cli.supervise.loops import run_loop
 from castwork.cli.supervise.signals import on_stop_signals
 from castwork.model.worker_options import WorkerOptions, WorkerSettings
 
-logger = logging.getLogger(__name__)
+#: By its full name, as the module is run as a program, with `__main__` as its `__name__`.
+logger = logging.getLogger("castwork.cli.supervise.worker_process")
 
 #: Garbage is looked for less often than Python's 700 new objects: tasks make little garbage.
 _COLLECT = (5_000, 20, 50)

@@ -1,12 +1,13 @@
 -- Announce attempts as running, and renew their leases on the way.
--- Changes nothing for an attempt whose lease has passed to another worker, nor for one that has
--- ended: XCLAIM takes from a worker that nobody ever took from only what is pending for it.
+-- Changes nothing for an attempt whose lease has passed to another worker, nor for an attempt that
+-- has ended: the entries of a worker without a note in `robbed` are pending for it or not at all,
+-- and XCLAIM renews pending entries only.
 --
 -- KEYS  1 robbed   then lanes   then one record per attempt
 -- ARGV  1 number of lanes   2 worker   3 group   4 number of attempts
---       then per lane 1: only castwork's workers read it
---       then runs of attempts alike: lane, deliveries, number of its attempts, unused, channel,
---       message that tells of them
+--       then per lane 1: fenced by note, as only castwork's workers read it
+--       then rows of attempts alike: lane, deliveries, number of its attempts, unused, channel,
+--       message
 --       then all entries, then all records
 -- RETURN  number of attempts announced
 -- USES owns holds
@@ -17,7 +18,7 @@ local records = entries + attempts
 local robbed = call('HEXISTS', KEYS[1], worker) == 1
 local done, announced, at = 0, 0, 4 + lanes
 
--- Which of the run's attempts are still ours: nil for all.
+-- Which of the row's attempts are still ours; nil when all are.
 local function ours(lane, deliveries, n)
   local stream, mine, counts = KEYS[1 + lane], {}, {}
   if not robbed and ARGV[4 + lane] == '1' then

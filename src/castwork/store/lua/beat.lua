@@ -1,8 +1,8 @@
--- A process says that it is alive, by the server's clock; those long silent are forgotten.
+-- Note that a process is alive, by the server's clock; forget processes that are long silent.
 --
 -- KEYS  1 members (zset: last sign of life)   2 info (hash)
 -- ARGV  1 member   2 info (JSON)   3 ms of silence after which a member is forgotten
---       4 channel that is told the info ('': none)
+--       4 channel on which the info is published ('': none)
 -- RETURN  server time in ms
 -- USES now
 local time = now()

@@ -1,5 +1,5 @@
 -- Move a task that ran out of attempts, or can never run, to the dead letters.
--- Its entry goes along byte for byte.
+-- The entry's fields are kept byte for byte.
 -- Idempotent: a repeated call finds its own record, or the letter where no records are kept.
 --
 -- KEYS  1 lane   2 record   3 dead   4 letters   5 moved

@@ -1,8 +1,8 @@
 -- Take up to `total` waiting tasks, first lanes first, without waiting.
--- A later lane is sure of its share, so that a full first lane does not starve it.
+-- A later lane is sure of its share, so that a full first lane does not starve the later ones.
 --
 -- KEYS  lanes, the most urgent first
--- ARGV  1 worker   2 group   3 total   then per lane its share (entries that it is sure of)
+-- ARGV  1 worker   2 group   3 total   then per lane its share (entries that the lane is sure of)
 -- RETURN  {server time in ms, {lane, {{entry, {field, value, ...}}, ...}}, ...}
 -- USES now
 local left, taken = tonumber(ARGV[3]), {now()}

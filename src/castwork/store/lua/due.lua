@@ -2,7 +2,7 @@
 --
 -- KEYS  1 due
 -- ARGV  1 limit
--- RETURN  {ms until the next one that is not due (-1: none), id, ...}
+-- RETURN  {ms until the next task is due (-1: no task waits), id of a task that is due, ...}
 -- USES now
 local time = now()
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time, 'LIMIT', 0, ARGV[1])

@@ -1,11 +1,11 @@
--- Queue tasks of one queue whose ids name their place: any functions, in the order of the runs.
--- Idempotent: a call that was heard before is answered as it was then, and adds nothing.
+-- Queue tasks of one queue whose ids name their place: any functions, in the order of the rows.
+-- Idempotent: a repeated call gets the answer of the first call, and adds nothing.
 --
 -- KEYS  1 sent   2 high   3 normal   4 low
--- ARGV  1 sender and slot   2 number of the call   3 max_depth (0: none)   4 1: a run whole or not
---       then runs: lane (1 to 3), fields per task (1 or 2), n, n times: call, meta where there are 2
--- RETURN  a word per run: FIRST/n, or all entries with commas between them where they do not
---         follow on one another; behind it '!depth' when the queue was full for the rest
+-- ARGV  1 sender and slot   2 number of the call   3 max_depth (0: none)   4 1: each row whole or not
+--       then rows: lane (1 to 3), fields per task (1 or 2), n, n times: call, meta where there are 2
+-- RETURN  a word per row: FIRST/n, or all entries with commas between where their ids are not
+--         consecutive; behind the word '!depth' when the queue was full for the rest of the row
 -- USES sent
 local call, match, KEYS, ARGV = redis.call, string.match, KEYS, ARGV
 local max_depth, whole, depth = tonumber(ARGV[3]), ARGV[4] == '1', 0

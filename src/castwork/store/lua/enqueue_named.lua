@@ -1,6 +1,6 @@
--- Queue or park tasks whose ids do not name their place: they have an id of the caller's, a key,
--- or wait for a time.
--- Idempotent: a call that was heard before is answered as it was then; a task that is known is
+-- Queue or park tasks whose ids do not name their place: tasks with an id of the caller's, with a
+-- key, or with a delay.
+-- Idempotent: a repeated call gets the answer of the first call. A task that is there already is
 -- left alone.
 --
 -- KEYS  1 sent   2 moved   3 parked   4 due   5 high   6 normal   7 low

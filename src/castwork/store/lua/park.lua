@@ -1,6 +1,6 @@
--- Park a task that a worker holds until something comes to pass: a time, by the server's clock.
+-- Park a task that a worker holds until a time, by the server's clock.
 -- The task is never in two places: its entry leaves in the same step.
--- Idempotent: a repeated call finds what it parked.
+-- Idempotent: a repeated call finds the parked task, or reports a lost lease if that was queued.
 --
 -- KEYS  1 lane   2 record   3 parked   4 moved   5 due
 -- ARGV  1 group   2 worker   3 entry   4 deliveries   5 1 to delete the entry   6 task id

@@ -1,6 +1,6 @@
 -- Append an event to a channel's history and tell the subscribers, each event naming its
 -- predecessor so that a gap shows. Old events go, but none that a group has yet to handle.
--- Idempotent when `again` is set: an event of that uid among the last ones is not repeated.
+-- Idempotent when `again` is set: an event of that uid among the last 1,000 is not repeated.
 --
 -- KEYS  1 history
 -- ARGV  1 Redis channel   2 uid   3 event (JSON)   4 length to keep   5 hard bound

@@ -1,5 +1,5 @@
 -- Delete a dead letter with its record and its output.
--- Idempotent: a repeated call finds nothing left to delete, and answers the same.
+-- Idempotent: a repeated call finds neither letter nor record, and returns 1 as well.
 --
 -- KEYS  1 dead   2 letters   3 record   4 output
 -- ARGV  1 id of the dead letter   2 task id

@@ -1,6 +1,6 @@
--- Claim entries whose lease has run out: their worker is gone or stuck. Notes from whom, so that
--- `finish` looks closely at what such a worker still says.
--- Examines at most ten times `count` entries from the cursor on, so it never blocks for long.
+-- Claim entries whose lease has run out: their worker is gone or stuck. Notes that worker in
+-- `robbed`, so that `finish` and `announce` check each entry which the worker still names.
+-- Examines at most ten times `count` entries from the cursor on, so a call never takes long.
 --
 -- KEYS  1 lane   2 robbed
 -- ARGV  1 group   2 worker   3 lease_ms   4 cursor   5 count
@@ -28,11 +28,11 @@ for _, one in ipairs(pending) do
   elseif idle >= lease then
     local claimed = redis.call('XCLAIM', lane, group, worker, 0, entry)
     if claimed[1] then
-      -- The newest entry that was taken: `retire` drops the note when nothing as old is pending.
+      -- The note is the newest entry taken: `retire` drops it when no entry as old is pending.
       local note = redis.call('HGET', robbed, owner)
       if not note or newer(entry, note) then redis.call('HSET', robbed, owner, entry) end
       found[#found + 1] = {entry, claimed[1][2], deliveries + 1}
-    else -- somebody deleted the entry while it was pending
+    else -- the entry was deleted while it was pending
       redis.call('XACK', lane, group, entry)
     end
   end

@@ -1,7 +1,7 @@
 -- Hand a claimed task back to its queue at once, for any worker to take.
--- Idempotent: a repeated call no longer owns the entry and changes nothing.
+-- Idempotent: a repeated call changes nothing, and reports a lost lease.
 --
--- KEYS  1 lane it was claimed from   2 lane it goes back to   3 record   4 moved
+-- KEYS  1 lane that the task was claimed from   2 lane that it goes back to   3 record   4 moved
 -- ARGV  1 group   2 worker   3 entry   4 deliveries   5 1 to delete the entry
 --       6 task id   7 name of the lane it goes back to   8 record ('': store none)   9 channel
 --       then the fields of the new entry

@@ -1,6 +1,6 @@
--- Forget what has served: workers that are gone, notes of takeovers, answers to producers.
--- A worker that still holds entries is kept, its entries would become unreachable. A note in
--- `robbed` is kept while an entry as old is pending, for the worker that lost it may yet come back.
+-- Forget workers that are gone, notes of entries taken from workers, and answers to producers.
+-- A worker that still holds entries is kept, as its entries would become unreachable. A note in
+-- `robbed` is kept while an entry as old is pending, as the worker that lost it may yet come back.
 --
 -- KEYS  1 robbed   2 sent   then lanes
 -- ARGV  1 group   2 worker that leaves ('': none)   3 ms of idleness after which others are forgotten

@@ -1,11 +1,11 @@
 -- Queue parked tasks whose time has come.
--- Idempotent: the call that takes the id off `due` queues the task, no other does.
--- What does not decode is taken off the schedule and stays in `parked`, for people to look at.
+-- Idempotent: only the call that takes the id off `due` queues the task.
+-- A task that does not decode is taken off `due` and stays in `parked`, for people to look at.
 --
 -- KEYS  1 due   2 parked   3 moved   4 high   5 normal   6 low   then one record per id
 -- ARGV  per task: id, channel
--- RETURN  {number of tasks queued, id that does not decode, ...}, or the error of a task that the
---         server does not take: that task stays
+-- RETURN  {number of tasks queued, id of a task that does not decode, ...}, or the error of a task
+--         that the server refused: that task stays parked
 -- USES tell
 local call = redis.call
 local lanes = {high = KEYS[4], normal = KEYS[5], low = KEYS[6]}

@@ -1,1 +1,1 @@
-"""What runs functions: one caller per kind, chosen once per task function."""
+"""Callers: how each kind of task function is called, chosen once per function."""

@@ -1,4 +1,4 @@
-"""Which caller runs a function."""
+"""Callers: chooses the caller of a task function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Callers:
     Args:
         threads: runs functions that are not coroutines.
         limits: bounds on outputs.
-        around: what is called around each call.
+        around: the wrappers that are called around each call.
     """
 
     def __init__(self, threads: Executor, limits: Limits, around: Chain) -> None:

@@ -9,6 +9,6 @@ from castwork.worker.runnable import Caller
 
 
 def coroutine_caller(function: TaskFunction[Any, Any]) -> Caller:
-    """A caller whose awaitable is the function's own coroutine: nothing stands in between."""
+    """A caller that returns the function's own coroutine, at no further cost."""
     invoke = function.invoke
     return lambda _attempt, arguments: invoke(arguments)

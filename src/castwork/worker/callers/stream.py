@@ -14,7 +14,7 @@ from castwork.worker.runnable import Caller
 
 
 def stream_caller(function: TaskFunction[Any, Any], limits: Limits) -> Caller:
-    """A caller that sends each item as a chunk, and gathers the result from them."""
+    """A caller that sends each item as a chunk, and makes the result of all items."""
     invoke, joins_text, most = function.invoke, function.signature.joins_text, limits.result
 
     async def call(attempt: Attempt, arguments: msgspec.Struct) -> Any:

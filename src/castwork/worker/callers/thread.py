@@ -22,7 +22,7 @@ def thread_caller(function: TaskFunction[Any, Any], threads: Executor) -> Caller
     def run(arguments: msgspec.Struct) -> Any:
         try:
             return invoke(arguments)
-        except StopIteration as error:  # no future takes it: the attempt would never end
+        except StopIteration as error:  # a future refuses it, so that the attempt would never end
             raise RuntimeError("the function let StopIteration out") from error
 
     def call(_: Attempt, arguments: msgspec.Struct) -> Awaitable[Any]:

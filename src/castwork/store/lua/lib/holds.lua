@@ -1,7 +1,7 @@
--- Which of many deliveries does this consumer still hold? Answers per entry true or false.
--- One listing from the first to the last is cheaper than a look per entry; what the listing misses
--- (an entry out of order, a consumer that holds much else between them) is looked at alone.
--- Needs `owns`.
+-- Which of many deliveries does this consumer still hold? Returns true or false per entry.
+-- One listing from the first entry to the last is cheaper than a look per entry. Entries that the
+-- listing misses (they are out of order, or the consumer holds many others between) are looked at
+-- one by one. Needs `owns`.
 local function holds(stream, group, consumer, entries, deliveries)
   local held, mine = {}, {}
   local pending = redis.pcall('XPENDING', stream, group, entries[1], entries[#entries], #entries, consumer)

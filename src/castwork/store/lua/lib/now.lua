@@ -1,4 +1,4 @@
--- The server's time in ms: the only clock that anything is decided by.
+-- The server's time in ms: scripts decide by no other clock.
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)

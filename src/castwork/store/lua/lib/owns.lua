@@ -1,5 +1,5 @@
 -- Does this consumer still hold this delivery of the entry?
--- Name and delivery count together are the fencing token: every claim raises the count.
+-- The consumer's name and the delivery count are the fencing token: every claim raises the count.
 local function owns(stream, group, entry, consumer, deliveries)
   local pending = redis.pcall('XPENDING', stream, group, entry, entry, 1)
   if pending.err or not pending[1] then return false end

@@ -1,7 +1,7 @@
--- Store n final records, and tell those who wait for them, in one message: the records' keys, then
--- the records, a line each. KEYS and ARGV hold them behind `keys` and `records`; whoever calls may
--- have the message ready, which costs less than joining it here.
--- MSETEX saves half of PSETEX's price; should a server take over that lacks it, PSETEX does the same.
+-- Store n final records, and publish them in one message: the records' keys, then the records, a
+-- line each. KEYS holds the keys behind index `keys`, ARGV the records behind index `records`.
+-- A caller may pass the finished message; joining it here costs more. Without one, n must be 1.
+-- MSETEX costs half as much as PSETEX. A server that takes over may lack MSETEX: then PSETEX it is.
 local function store(keys, records, n, ttl, channel, msetex, message)
   local call = redis.call
   if msetex then

@@ -1,5 +1,5 @@
--- Store a record and tell those who wait for it. An empty record is not kept.
--- A server that does not let us tell must not keep the rest from being done: those who wait look.
+-- Store a record and publish it. An empty record is neither stored nor published.
+-- A refused PUBLISH is no error, so that the rest of the step is done: waiters also read the record.
 local function tell(key, record, channel)
   if record == '' then return end
   redis.call('SET', key, record)

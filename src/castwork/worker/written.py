@@ -1,4 +1,4 @@
-"""What an attempt's outcome writes: records, the entry that waits again, the dead letter."""
+"""What an outcome writes: records, the entry of a task that waits again, the dead letter."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def letter_of(attempt: Attempt, error: ErrorInfo, lane: Lane) -> Letter:
 def next_entry(
     attempt: Attempt, error: ErrorInfo | None, *, uncounted: int, started: bool = True
 ) -> Entry:
-    """The entry under which the task waits again; it remembers its attempts."""
+    """The entry under which the task waits again, with the attempts and failures so far."""
     entry = attempt.entry()
     old = attempt.meta or Meta()
     if not started:
-        # This delivery never happened for the task.
+        # Its code did not run, so this delivery is no attempt of the task.
         meta = msgspec.structs.replace(old, attempts=attempt.number - 1)
     else:
         errors = [*attempt.errors, *([error] if error is not None else [])]

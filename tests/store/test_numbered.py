@@ -7,12 +7,12 @@ import json
 import subprocess
 import sys
 
-from castwork.store.calls import NumberedCalls
+from castwork.store.numbered import NumberedCalls
 
 #: A process that forks between two calls, and prints what parent and child were given.
 FORKS = """
 import asyncio, json, os
-from castwork.store.calls import NumberedCalls
+from castwork.store.numbered import NumberedCalls
 
 calls, loop = NumberedCalls(), asyncio.new_event_loop()
 

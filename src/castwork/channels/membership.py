@@ -14,7 +14,7 @@ from castwork.store.members import Members
 
 logger = logging.getLogger(__name__)
 
-#: The version that positions carry. Readers take any: fields that they do not know are left out.
+#: The version in new positions. Readers take any version, and ignore fields that they do not know.
 FORMAT = 1
 
 #: Milliseconds of silence after which a member no longer counts.
@@ -29,7 +29,7 @@ class MemberPosition(msgspec.Struct, omit_defaults=True):
 
     Attributes:
         member: the process.
-        at: id of the last event that it has handled.
+        at: id of the last event that the process has handled.
         failed: event id and error of the last failures.
         v: version of the format; 0 where the writer named none.
     """
@@ -47,7 +47,7 @@ def decode_position(raw: bytes) -> MemberPosition:
     """Read what a member tells.
 
     Raises:
-        UndecodableEntry: it is something else.
+        UndecodableEntry: the bytes are something else.
     """
     try:
         return _decode(raw)
@@ -59,11 +59,11 @@ class Membership:
     """Tells for one process how far it has come on one channel.
 
     A position is told at once when a publisher asks for it, else with the next sign of life.
-    Positions are told one at a time: while one is under way the next gathers, so a flood of
-    events costs few messages.
+    While a position is being told, the events that are handled meanwhile share the next one, so
+    a flood of events costs few messages.
 
     Args:
-        at: id of the last event before the first one that is handled.
+        at: id of the last event before the first event that this process handles.
     """
 
     def __init__(self, members: Members, *, at: str) -> None:
@@ -83,7 +83,8 @@ class Membership:
         """Note that an event was handled, or that a handler failed on it.
 
         Args:
-            error: what failed, empty if nothing did.
+            event_id: the event.
+            error: the error of the handler that failed, empty if none did.
             asks: whether the publisher asks who has applied the event.
         """
         self._at = event_id
@@ -109,7 +110,7 @@ class Membership:
                 await asyncio.sleep(0.2)
 
     async def leave(self) -> None:
-        """Be no member any more."""
+        """Stop being a member."""
         try:
             await self._members.leave(self._members.own_name)
         except (NotOpen, ServerError):

@@ -1,4 +1,4 @@
-"""What becomes of calls that cannot go out, or whose reply did not come."""
+"""Backlog: calls that cannot go out now, and calls whose reply did not come."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from castwork.redis.wire import Call
 class Backlog:
     """Calls that wait: for a connection, or until the server takes what it refused for now.
 
-    Each waits up to its own deadline, and keeps its place in the order of its kind.
+    Each call waits up to its own deadline. Calls that wait for a connection go out in the order in
+    which they came, and so do calls that were refused.
 
     Args:
         send: sends a call if there is a connection, and returns whether there is one.
@@ -40,8 +41,8 @@ class Backlog:
         call.refusals += 1
         self._refused.append(call)
         if self._timer is None:
-            # One timer for all: calls of one pipeline are refused together, and must not
-            # overtake one another.
+            # One timer for all: calls of one pipeline are refused together, and go again together
+            # so that none overtakes another.
             left = max(0.0, call.deadline - self._loop.time())
             self._timer = self._loop.call_later(
                 min(left, refusal.wait(call.refusals)), self._send_refused
@@ -50,7 +51,7 @@ class Backlog:
     def take_back(self, unanswered: Iterable[Call]) -> None:
         """Keep the calls of a connection that broke, before all others.
 
-        Those that must not be sent again are told that their effect is unknown.
+        The callers of calls that must not be sent again are told that the effect is unknown.
         """
         again = sort_unanswered(unanswered, self.where)
         self._waiting.extendleft(reversed([*self._take_refused(), *again]))
@@ -96,7 +97,7 @@ class Backlog:
         if call.deadline <= self._loop.time():
             self._give_up(call)
         elif self._send(call):
-            call.refusal = None  # from now on its effect is unknown again
+            call.refusal = None  # sent again: once more it may have an effect
         else:
             self._waiting.append(call)
 
@@ -119,13 +120,13 @@ class Backlog:
 def sort_unanswered(calls: Iterable[Call], where: object) -> list[Call]:
     """Sort the calls of a connection that broke, and return those that may be sent again.
 
-    These are the calls that are idempotent, and those of which the server has said that it
-    did nothing. The callers of the others are told that the effect is unknown.
+    Idempotent calls may, and calls of which the server has said that it did nothing. The callers
+    of the other calls are told that the effect is unknown.
     """
     again = []
     for call in calls:
         if call.reply.done() or not call.deadline:
-            continue  # nobody waits: a PING of our own, or a subscription that is made anew
+            continue  # nobody waits: a PING of the link, or a subscription that is made anew
         if call.refusal is not None:
             again.append(call)
         elif call.idempotent:
@@ -142,9 +143,9 @@ def sort_unanswered(calls: Iterable[Call], where: object) -> list[Call]:
 
 
 def drop(calls: Iterable[Call], error: type[CastworkError], message: str) -> None:
-    """End calls with an error, which nobody has to look at."""
+    """End calls with an error; a caller that has stopped waiting need not look at it."""
     for call in calls:
         if not call.reply.done():
             call.reply.set_exception(error(message))
             if isinstance(call.reply, asyncio.Future):
-                call.reply.exception()  # seen: a caller that is gone must not be warned about
+                call.reply.exception()  # marked as seen: asyncio warns of errors that nobody saw

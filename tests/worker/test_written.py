@@ -9,7 +9,7 @@ from castwork.model.entry import Meta, parse_entry
 from castwork.model.record import ErrorInfo, decode_record
 from castwork.model.states import TaskState
 from castwork.worker.outcome import Finish
-from castwork.worker.records import (
+from castwork.worker.written import (
     dead_record,
     final_record,
     letter_of,

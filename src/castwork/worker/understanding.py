@@ -1,0 +1,91 @@
+"""Understanding: reads what a claimed entry asks for, and judges whether it may begin."""
+
+from __future__ import annotations
+
+from castwork.model.codec import encode_value
+from castwork.model.entry import parse_entry, plain_fields
+from castwork.model.errors import UnknownTask
+from castwork.model.ids import PlaceNames, lane_suffix, producer_of
+from castwork.tasks.catalog import Catalog
+from castwork.worker.attempt import Attempt
+from castwork.worker.callers.choose import Callers
+from castwork.worker.outcome import Bury, Outcome, before_start, describe
+from castwork.worker.runnable import Runnable
+from castwork.worker.workload import Workload
+
+
+class Understanding:
+    """Fills in attempts of one queue from their entries, whatever their form.
+
+    Args:
+        catalog: the task functions.
+        callers: how they are called.
+
+    Attributes:
+        runnables: the functions that entries have named so far, by their names in entries.
+        places: names the places of entries in task ids.
+        suffixes: per lane the digits that stand in a task id behind the place.
+    """
+
+    def __init__(self, workload: Workload, catalog: Catalog, callers: Callers) -> None:
+        self.runnables: dict[bytes, Runnable] = {}
+        self.places = PlaceNames()
+        self.suffixes = [lane_suffix(lane.priority) for lane in workload.queue.lanes]
+        self._workload = workload
+        self._queue = workload.queue
+        self._catalog = catalog
+        self._callers = callers
+
+    def understand(self, attempt: Attempt, now_ms: int) -> Outcome | None:
+        """Fill in an attempt from its entry.
+
+        Args:
+            attempt: the attempt.
+            now_ms: the server's time when it was claimed, 0 if unknown.
+
+        Returns:
+            None when the attempt may begin, else its outcome: the entry cannot be decoded, its
+            function is unknown, its attempts are used up, or its deadline has passed.
+        """
+        try:
+            if attempt.origin.is_foreign:
+                self._adopt(attempt)
+            else:
+                self._decode(attempt)
+        except Exception as error:  # whatever an entry holds, its neighbours must not suffer
+            worker_id = self._workload.worker_id
+            return Bury(describe(error, attempt=attempt.number, worker_id=worker_id))
+        return before_start(attempt, now_ms)
+
+    def _adopt(self, attempt: Attempt) -> None:
+        """Read an entry of an adopted stream; raises UndecodableEntry."""
+        queue = self._queue
+        attempt.task_id = f"{queue.stream}:{queue.group}:{attempt.entry_id.decode()}"
+        attempt.runnable = self._runnable(self._catalog.adopting(self._workload.store).wire_name)
+        attempt.args = encode_value(plain_fields(attempt.fields))
+
+    def _decode(self, attempt: Attempt) -> None:
+        """Read an entry of castwork's own; raises UndecodableEntry, UnknownTask."""
+        place = self.places.name(attempt.entry_id) + self.suffixes[attempt.lane]
+        attempt.task_id = f"{self._queue.id_prefix}-{place}"  # until the entry says more
+        entry = parse_entry(attempt.fields)
+        attempt.moved = bool(entry.id)
+        attempt.task_id = entry.id or attempt.task_id + entry.nonce.decode()
+        attempt.producer = producer_of(attempt.task_id)
+        attempt.args = entry.args
+        attempt.meta = entry.meta
+        if entry.meta is not None:
+            attempt.number = entry.meta.attempts + attempt.deliveries
+        attempt.runnable = self._runnable(entry.task)
+
+    def _runnable(self, wire_name: bytes) -> Runnable:
+        """The function of a name with its caller, chosen once; raises UnknownTask."""
+        runnable = self.runnables.get(wire_name)
+        if runnable is None:
+            function = self._catalog.find(wire_name)
+            if function is None:
+                raise UnknownTask(
+                    f"no task function is named {wire_name.decode(errors='replace')!r}"
+                )
+            runnable = self.runnables[wire_name] = self._callers.runnable(function)
+        return runnable
