@@ -45,7 +45,7 @@ class CallSettings(msgspec.Struct, frozen=True):
         timeout: replaces the task function's `timeout`, in seconds.
         owner: the task's owner.
         tenant: the owner's tenant; equal keys of different tenants do not meet.
-        labels: sorted pairs by which the task is searched.
+        labels: what is kept with the task for its function, as sorted pairs.
         headers: sorted pairs that travel from the caller to the task.
     """
 

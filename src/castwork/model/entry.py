@@ -35,7 +35,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
         errors: the last failures, newest last.
         owner: the task's owner.
         tenant: the owner's tenant.
-        labels: names and values by which the task is searched.
+        labels: what is kept with the task for its function, text by text.
         headers: names and values that travel from the caller to the task, as a trace or a
             request's id.
     """

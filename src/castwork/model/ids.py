@@ -112,12 +112,13 @@ class PlaceNames:
         return self._text + _base32(number, 6)
 
 
-_DIGITS = DIGITS.encode()
+#: What producer and random digits in entries are made of.
+NONCE_DIGITS = DIGITS.encode()
 
 
 def is_nonce(digits: bytes) -> bool:
     """Whether bytes are the producer's and the random digits of a made id."""
-    return len(digits) == 14 and not digits.translate(None, _DIGITS)
+    return len(digits) == 14 and not digits.translate(None, NONCE_DIGITS)
 
 
 def lane_suffix(priority: Priority, partition: int = 0) -> str:

@@ -12,7 +12,7 @@ from castwork.store.numbered import NumberedCalls
 from castwork.store.place import QueuePlace
 from castwork.store.scripts import ENQUEUE, ENQUEUE_NAMED
 
-_NUMBERS = {Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 3}
+_LANES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
 
 class Row(msgspec.Struct):
@@ -77,9 +77,8 @@ class Enqueues:
         self._place = place
         self._calls = NumberedCalls()
         self._max_depth = place.queue.settings.max_depth
-        keys, own = place.keys, place.keys.own
-        self._lanes = [own[Priority.HIGH], own[Priority.NORMAL], own[Priority.LOW]]
-        self._names = [keys.sent, *self._lanes]
+        own = place.keys.own
+        self._lanes = [own[lane] for lane in _LANES]
 
     async def enqueue(self, rows: Sequence[Row], *, whole: bool = False) -> list[Taken]:
         """Queue tasks, and return the ids of their entries.
@@ -93,15 +92,27 @@ class Enqueues:
         """
         async with self._calls.next() as (slot, number):
             args: list[Any] = [slot, number, self._max_depth, int(whole)]
+            lanes, names = self._lanes_of(rows)
             for row in rows:
-                args += (_NUMBERS[row.lane], 1 if row.metas is None else 2, len(row.calls))
+                args += (lanes.index(row.lane) + 1, 1 if row.metas is None else 2, len(row.calls))
                 if row.metas is None:
                     args += row.calls
                 else:
                     for pair in zip(row.calls, row.metas, strict=True):
                         args += pair
-            reply = await self._place.run(ENQUEUE, self._names, args)
+            reply = await self._place.run(ENQUEUE, names, args)
         return [_parse_word(word) for word in reply.split(b" ")]
+
+    def _lanes_of(self, rows: Sequence[Row]) -> tuple[Sequence[Priority], list[str]]:
+        """The lanes that a call needs, and its keys: all where they are counted, mostly one else.
+
+        Each key costs the server about as much as a task.
+        """
+        lanes: Sequence[Priority] = _LANES
+        if not self._max_depth:
+            lanes = [rows[0].lane] if len(rows) == 1 else list({row.lane: 0 for row in rows})
+        own = self._place.keys.own
+        return lanes, [self._place.keys.sent, *(own[lane] for lane in lanes)]
 
     async def enqueue_named(self, tasks: Sequence[NamedTask]) -> list[tuple[str, bool] | int]:
         """Queue or park tasks.

@@ -35,8 +35,8 @@ class NumberedCalls:
         """A context manager around one call, which gives its slot and its number."""
         return _NumberedCall(self)
 
-    async def take(self) -> tuple[int, str, int]:
-        """Take a slot once there is one: its index, its name, and the call's number."""
+    async def take(self) -> tuple[str, int]:
+        """Take a slot once there is one: its name, and the call's number."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop or self._pid != os.getpid():
             self._loop, self._pid = loop, os.getpid()
@@ -51,13 +51,15 @@ class NumberedCalls:
                 if turn.done() and not turn.cancelled():
                     self._wake()  # the turn had come: now it is the next caller's
                 raise
-        slot = free.popleft()
         self._number += 1
-        return slot, f"{self._sender}:{slot}", self._number
+        return f"{self._sender}:{free.popleft()}", self._number
 
-    def give(self, slot: int) -> None:
+    def give(self, name: str) -> None:
         """Give a slot back: its call was answered or given up."""
-        self._free.append(slot)
+        sender, _, slot = name.partition(":")
+        if sender != self._sender:
+            return  # of the time before the last reset
+        self._free.append(int(slot))
         if self._waiting:
             self._wake()
 
@@ -78,8 +80,8 @@ class _NumberedCall:
         self._calls = calls
 
     async def __aenter__(self) -> tuple[str, int]:
-        self._slot, name, number = await self._calls.take()
-        return name, number
+        self._slot, number = await self._calls.take()
+        return self._slot, number
 
     async def __aexit__(self, *_: object) -> None:
         self._calls.give(self._slot)

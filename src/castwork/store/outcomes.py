@@ -68,23 +68,27 @@ class Outcomes:
             prefix = keys.record_prefix
             records = [prefix + delivery.task_id for delivery in deliveries]
         outputs = [keys.output(deliveries[number].task_id) for number in ended.outputs]
-        names = [keys.robbed, keys.moved, *self._lanes, *records, *outputs]
-        reply = await self._place.run(FINISH, names, self._finish_args(ended, records))
+        used = _lanes_of(deliveries)
+        lanes = [self._lanes[lane] for lane in used]
+        names = [keys.robbed, keys.moved, *lanes, *records, *outputs]
+        reply = await self._place.run(FINISH, names, self._finish_args(ended, used, records))
         return None if reply == b"all" else [stored == 1 for stored in reply]
 
-    def _finish_args(self, ended: EndedTasks, names: Sequence[str]) -> list[Any]:
+    def _finish_args(
+        self, ended: EndedTasks, used: Sequence[int], names: Sequence[str]
+    ) -> list[Any]:
         deliveries = ended.deliveries
-        rows = self._rows(ended, names)
+        rows = self._rows(ended, used, names)
         moved: list[Any] = []
         for number, delivery in enumerate(deliveries, 1):
             if delivery.moved:
                 moved += (number, delivery.task_id)
         kept = self._queue.keeps_records
-        args: list[Any] = [len(self._lanes), self._worker_id, self._queue.group]
+        args: list[Any] = [len(used), self._worker_id, self._queue.group]
         args += (len(deliveries), len(rows) // 6, int(kept), int(self._has_msetex))
         args.append(len(moved) // 2)
-        args += self._by_note
-        args += self._deletes
+        args += [self._by_note[lane] for lane in used]
+        args += [self._deletes[lane] for lane in used]
         args += rows
         args += [delivery.entry_id for delivery in deliveries]
         args += ended.records
@@ -93,7 +97,7 @@ class Outcomes:
             args += (number + 1, ended.ttls_ms[number])
         return args
 
-    def _rows(self, ended: EndedTasks, names: Sequence[str]) -> list[Any]:
+    def _rows(self, ended: EndedTasks, used: Sequence[int], names: Sequence[str]) -> list[Any]:
         """The arguments that tasks in a row have in common, once per row.
 
         Most groups are one row. The last argument is the message that tells the row's outcomes:
@@ -112,7 +116,14 @@ class Outcomes:
                 if other.lane != lane or other.deliveries != times or other.producer != producer:
                     break
             message = _message(names[first:end], ended.records[first:end])
-            rows += (lane + 1, times, end - first, ttl_ms, self._place.told(producer), message)
+            rows += (
+                used.index(lane) + 1,
+                times,
+                end - first,
+                ttl_ms,
+                self._place.told(producer),
+                message,
+            )
             first = end
         return rows
 
@@ -134,13 +145,15 @@ class Outcomes:
         deliveries = [delivery for delivery, _ in group]
         records = [record for _, record in group]
         names = [keys.record(delivery.task_id) for delivery in deliveries]
-        rows = self._rows(EndedTasks(deliveries, records, [0] * len(group), ()), names)
-        args: list[Any] = [len(self._lanes), self._worker_id, self._queue.group, len(group)]
-        args += self._by_note
+        used = _lanes_of(deliveries)
+        rows = self._rows(EndedTasks(deliveries, records, [0] * len(group), ()), used, names)
+        args: list[Any] = [len(used), self._worker_id, self._queue.group, len(group)]
+        args += [self._by_note[lane] for lane in used]
         args += rows
         args += [delivery.entry_id for delivery in deliveries]
         args += records
-        return int(await self._place.run(ANNOUNCE, [keys.robbed, *self._lanes, *names], args))
+        lanes = [self._lanes[lane] for lane in used]
+        return int(await self._place.run(ANNOUNCE, [keys.robbed, *lanes, *names], args))
 
     async def park(
         self, delivery: Delivery, entry: Entry, delay_ms: int, parked: bytes, queued: bytes
@@ -205,6 +218,11 @@ class Outcomes:
 
     async def _stored(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> bool:
         return bool(await self._place.run(script, keys, args))
+
+
+def _lanes_of(deliveries: Sequence[Delivery]) -> list[int]:
+    """The lanes that a group needs: mostly one. Each more costs the server as much as a task."""
+    return sorted({delivery.lane for delivery in deliveries})
 
 
 def _message(names: Sequence[str], records: Sequence[bytes]) -> bytes:

@@ -28,6 +28,15 @@ class _States:
             self.stale = True  # `follow` then reads the record, and raises the error
         self._tail.wake()
 
+    def drop_until(self, record: Record | None) -> None:
+        """Drop what was told up to this record; what was told behind it stays.
+
+        The news of a later record may overtake the answer to a look.
+        """
+        if record in self.records:
+            while self.records.popleft() != record:
+                pass
+
     def on_resumed(self) -> None:
         self.stale = True
         self._tail.wake()
@@ -62,7 +71,7 @@ class OutputReader:
             await self._tail.start()
             await self._store.told.watch(self._task_id, self._states)
             record = await self._store.records.read(self._task_id)
-            self._states.records.clear()  # the record is newer than all that was told before
+            self._states.drop_until(record)
             # A task of an adopted stream may have no record yet, as it gets one when it starts.
             if record is None and self._store.queue.stream is None:
                 raise TaskNotFound("there is no such task: it never was, or its record expired")

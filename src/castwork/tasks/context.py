@@ -69,7 +69,7 @@ class Context:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The labels by which the task is searched."""
+        """What is kept with the task for its function."""
         return self._meta.labels
 
     @property

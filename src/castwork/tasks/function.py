@@ -112,7 +112,7 @@ class TaskFunction(Generic[P, R]):
             timeout: replaces the task function's `timeout`, in seconds.
             owner: whose task it is.
             tenant: the owner's tenant.
-            labels: text by text, by which the task is searched.
+            labels: what is kept with the task for its function, text by text.
             headers: text by text, which travel to the task.
 
         Raises:

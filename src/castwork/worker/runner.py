@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextvars import copy_context
 from time import time
 
-from castwork.model.ids import is_nonce
+from castwork.model.ids import NONCE_DIGITS
 from castwork.store.claims import Batch, RawEntry
 from castwork.tasks.context import set_current
 from castwork.worker.announcer import Announcer
@@ -30,7 +30,7 @@ from castwork.worker.workload import Workload
 
 logger = logging.getLogger(__name__)
 
-_NO_CALL = [b""]
+_NO_CALL = (b"", b"", b"")
 
 #: Endings that count although the code has returned: it took no notice of them.
 _UNNOTICED = (Ending.CANCEL, Ending.TIMEOUT)
@@ -91,32 +91,34 @@ class Runner:
         origin, held, capacity = workload.origins[lane], workload.held[lane], workload.capacity
         runnables, suffix, name_place = known.runnables, known.suffixes[lane], known.places.name
         prefix = workload.queue.id_prefix + "-"
-        now, create_task = self._loop.time(), self._loop.create_task
+        now, create_task, run = self._loop.time(), self._loop.create_task, self._run
+        is_plain = not (origin.is_foreign or self._stopping)
         for entry_id, fields in entries:
             attempt = Attempt(origin, entry_id, 1, fields)
-            call = fields[1].split(b" ", 2) if len(fields) == 2 else _NO_CALL
-            runnable = runnables.get(call[0])
+            name, nonce, args = _NO_CALL
+            if is_plain and len(fields) == 2 and fields[0] == b"call":
+                call = fields[1].split(b" ", 2)
+                name, nonce, args = call if len(call) == 3 else _NO_CALL
+            runnable = runnables.get(name)
             if (
                 runnable is None
-                or len(call) != 3
-                or not is_nonce(call[1])
-                or fields[0] != b"call"
-                or origin.is_foreign
+                or len(nonce) != 14
+                or nonce.translate(None, NONCE_DIGITS)
                 or entry_id in held
-                or self._stopping
                 or workload.running - len(waiting) >= capacity
             ):
                 self.start(attempt, now_ms)
                 continue
-            nonce = call[1].decode()
-            attempt.task_id = f"{prefix}{name_place(entry_id)}{suffix}{nonce}"
-            attempt.producer = nonce[:6]
-            attempt.args = call[2]
+            digits = nonce.decode()
+            attempt.task_id = f"{prefix}{name_place(entry_id)}{suffix}{digits}"
+            attempt.producer = digits[:6]
+            attempt.args = args
             attempt.runnable = runnable
             held[entry_id] = attempt
             workload.running += 1
             attempt.launched_at = now
-            attempt.runner = create_task(self._run(attempt))
+            # Named: asyncio would take longer to make up a name.
+            attempt.runner = create_task(run(attempt), name=attempt.task_id)
 
     def start(self, attempt: Attempt, now_ms: int) -> None:
         """Take a claimed attempt of any kind, and run it at once if a slot is free.
@@ -158,7 +160,9 @@ class Runner:
         # A copy of the worker's own context: this may be called in the context of the attempt that
         # has just ended, whose context variables the next attempt must not see.
         context = self._context.copy()
-        attempt.runner = self._loop.create_task(self._run(attempt), context=context)
+        attempt.runner = self._loop.create_task(
+            self._run(attempt), name=attempt.task_id, context=context
+        )
         self._announcer.arm()
 
     async def _run(self, attempt: Attempt) -> None:
