@@ -178,6 +178,12 @@ async def test_a_read_brings_as_many_as_the_queue_that_has_least_room(
     batch = await asyncio.wait_for(reader.wait(Waiting(stores[0], wants=2)), 5)
     assert batch is not None
     assert [len(entries) for _, entries in batch.lanes] == [2]
+    assert batch.filled
+
+    batch = await asyncio.wait_for(reader.wait(Waiting(stores[0], wants=2)), 5)
+    assert batch is not None
+    assert [len(entries) for _, entries in batch.lanes] == [1]
+    assert not batch.filled, "the lane held no more"
 
 
 async def test_a_read_that_fails_is_told_to_those_who_waited(
@@ -232,7 +238,7 @@ async def test_twenty_queues_share_a_read_and_adopted_ones_have_their_own(
         assert await adopted.result(timeout=10) == "HI"
 
 
-async def test_an_idle_worker_asks_for_two_where_it_has_room_for_them(
+async def test_an_idle_worker_asks_for_what_it_has_room_for_in_every_lane(
     app: App, make_roles: MakeRoles
 ) -> None:
     go = asyncio.Event()
@@ -241,11 +247,13 @@ async def test_an_idle_worker_asks_for_two_where_it_has_room_for_them(
     async def hold() -> None:
         await go.wait()
 
-    roles = await make_roles(capacity=6)
-    assert roles.fetcher.wants == 2
-    await hold.enqueue()
+    roles = await make_roles(capacity=9)
+    assert roles.fetcher.wants == 3
+    await hold.enqueue_many([()] * 3)
     await roles.fetcher.claim(1)
-    assert roles.fetcher.wants == 1
+    assert roles.fetcher.wants == 2
+    await roles.fetcher.claim(2)
+    assert roles.fetcher.wants == 2, "6 slots for 3 lanes"
     go.set()
 
 

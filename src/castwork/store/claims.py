@@ -23,10 +23,13 @@ class Batch(NamedTuple):
     Attributes:
         now_ms: the server's time at the claim, 0 if unknown.
         lanes: per lane that had any, the lane's position in the queue and the entries.
+        filled: whether a blocking read brought as many entries as it may from one lane, so that
+            more may be waiting there.
     """
 
     now_ms: int
     lanes: list[tuple[int, Sequence[RawEntry]]]
+    filled: bool = False
 
 
 class Left(NamedTuple):

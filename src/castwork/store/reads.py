@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from castwork.model.errors import ServerError
 from castwork.redis.link import Link
-from castwork.store.claims import Batch
+from castwork.store.claims import Batch, RawEntry
 from castwork.store.place import QueuePlace
 
 
@@ -53,17 +53,7 @@ class BlockingReads:
         finally:
             self._under_way = False
         came = reply or {}
-        return [
-            Batch(
-                0,
-                [
-                    (lane, came[name])
-                    for lane, stream in enumerate(place.keys.lanes)
-                    if (name := stream.encode()) in came
-                ],
-            )
-            for place in places
-        ]
+        return [_batch_of(place, came, count) for place in places]
 
     async def unblock(self, place: QueuePlace) -> bool:
         """End the read that waits on the server; False if the server cannot be told.
@@ -81,3 +71,10 @@ class BlockingReads:
             if ended or not self._under_way:
                 return True
         return False
+
+
+def _batch_of(place: QueuePlace, came: Mapping[bytes, Sequence[RawEntry]], count: int) -> Batch:
+    """What a read of up to `count` entries per lane brought for one queue."""
+    names = [stream.encode() for stream in place.keys.lanes]
+    lanes = [(lane, came[name]) for lane, name in enumerate(names) if name in came]
+    return Batch(0, lanes, any(len(entries) >= count > 1 for _, entries in lanes))

@@ -189,16 +189,17 @@ class Tail(Generic[V]):
         """
         if self.needs_reading:
             return []
-        self._live.extend(self._inbox.take())
+        announced = self._inbox.take()
         items = []
-        while self._live:
-            item = self._parse(self._live[0])
-            if item is not None and self._is_new(item):
-                if not self._follows(item.previous):
-                    break
-                self.last = item.position
-                items.append(item)
-            self._live.popleft()
+        for number, payload in enumerate(announced):
+            item = self._parse(payload)
+            if item is None or item.position <= self.last:
+                continue
+            if item.previous != self.last and not self._follows(item.previous):
+                self._live.extend(announced[number:])
+                break
+            self.last = item.position
+            items.append(item)
         return items
 
     @property

@@ -63,18 +63,19 @@ class Fetcher:
 
     @property
     def wants(self) -> int:
-        """Two entries per lane where slots allow it.
+        """As many entries of each lane as there are slots for all lanes, and one at least.
 
-        When only one of two entries comes, the lane held no more. So a task that finds an idle
-        worker costs one read and no claim.
+        Where fewer entries come than were asked for, the lane held no more. So tasks that find an
+        idle worker cost one read and no claim.
         """
-        return 2 if self._workload.free >= 2 * len(self._workload.origins) else 1
+        return max(1, min(self._workload.free, self._fitting) // len(self._workload.origins))
 
     def take(self, batch: Batch) -> None:
         """Begin the entries that a read brought; hand back those beyond the free slots.
 
         The server counts entries per lane, so that one read may bring a few too many.
         """
+        self._fitting = _fitting(batch)
         self._runner.begin(batch)
         self._runner.release_waiting()
 
@@ -113,8 +114,7 @@ class Fetcher:
             await self._drain()
             return False
         batch = await self._reader.wait(self)
-        # A lane that brought the most that was asked for may hold more.
-        return batch is not None and any(len(entries) > 1 for _, entries in batch.lanes)
+        return batch is not None and batch.filled
 
     def stop(self) -> None:
         """Stop claiming; the reader must be stopped behind it."""
