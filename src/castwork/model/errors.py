@@ -10,7 +10,7 @@
       * OutOfMemory                         maxmemory is reached and the policy is noeviction
       * PersistenceFailed                   the server cannot save, and refuses writes
   * ServerUnsupported                       the server lacks what castwork needs
-  * NotOpen                                 used outside of `async with app`, or after it closed
+  * NotOpen                                 the app is closed, or belongs to another event loop
   * DefinitionError (TypeError)             a decorated function or a channel is declared wrongly
   * InvalidArguments (ValueError)           arguments do not fit the signature
   * PayloadTooLarge (ValueError)            arguments, an event or a result over the limit
