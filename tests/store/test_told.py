@@ -90,16 +90,20 @@ async def test_all_tasks_of_a_producer_share_a_subscription_that_ends_a_while_la
 async def test_watching_again_in_time_keeps_the_subscription(
     box: Box, told: Told, plain: redis.Redis
 ) -> None:
-    ids = await box.put(2)
-    first, second = Watcher(), Watcher()
+    ids, (other,) = await box.put(2), (await box.put(1, producer="PRODU2"))
+    first, second, later = Watcher(), Watcher(), Watcher()
     await told.watch(ids[0], first)
     told.unwatch(ids[0], first)
     await told.watch(ids[1], second)
     gone = plain.info("commandstats").get("cmdstat_unsubscribe", {"calls": 0})["calls"]
 
-    await asyncio.sleep(1.2)  # longer than it would linger
+    # Left after the first: when this subscription has ended, the first would have ended, too.
+    await told.watch(other, later)
+    told.unwatch(other, later)
+    await eventually(lambda: box.place.told("PRODU2").encode() not in listened(plain, box))
 
-    assert plain.info("commandstats").get("cmdstat_unsubscribe", {"calls": 0})["calls"] == gone
+    calls = plain.info("commandstats").get("cmdstat_unsubscribe", {"calls": 0})["calls"]
+    assert calls == gone + 1, "only that one"
     await box.succeed(box.alice, *await box.alice.take())
     await asyncio.wait_for(second.changed.wait(), 5)
 
