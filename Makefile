@@ -66,7 +66,7 @@ $(VENV)-bench/.installed: benchmarks/requirements.txt
 	@touch $@
 
 docs: $(VENV)-docs/.installed ## Build the documentation into site/
-	@$(VENV)-docs/bin/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet --strict
 
 $(VENV)-docs/.installed: requirements/docs.txt
 	@test -x $(VENV)-docs/bin/python || sh scripts/make-venv.sh "$(PYTHON)" $(VENV)-docs

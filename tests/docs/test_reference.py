@@ -12,6 +12,7 @@ import pytest
 import typer
 from tests.docs.pages import DOCS, codes, prose, rows, sections
 
+import castwork
 from castwork import App, Backoff
 from castwork.cli.program import cli
 from castwork.gateway import create_gateway
@@ -132,3 +133,10 @@ def test_every_metric_is_documented() -> None:
     assert shown == {
         name: sorted(re.findall(r"(\w+)=", labels)) for name, labels in samples.items()
     }
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    pages = "".join(page.read_text() for page in (REFERENCE / "api").glob("*.md"))
+    shown = {line.rsplit(".", 1)[-1] for line in re.findall(r"^::: (\S+)$", pages, re.M)}
+    elsewhere = set(SETTINGS) | {"CastworkError"}  # on the pages on settings and errors
+    assert set(castwork.__all__) - elsewhere <= shown
