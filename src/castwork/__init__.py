@@ -6,10 +6,11 @@ from castwork.channels.event import Delivered, Resync
 from castwork.channels.receipt import Applied, Receipt
 from castwork.channels.setting import Setting
 from castwork.model.chunk import Chunk
-from castwork.model.errors import CastworkError, Discard, Retry
+from castwork.model.errors import CastworkError
 from castwork.model.record import TaskStatus
 from castwork.model.retry import Backoff
 from castwork.model.settings import AppSettings, Limits, LinkSettings
+from castwork.model.signals import Discard, Retry
 from castwork.model.states import TaskState
 from castwork.tasks.context import Context, current
 from castwork.tasks.function import (

@@ -134,8 +134,7 @@ class App:
         return lambda decorated: self._declare(decorated, options)
 
     def _declare(self, function: Callable[..., Any], options: TaskOptions) -> Any:
-        values: dict[str, Any] = {"name": function.__name__, **options}
-        settings = TaskSettings(**values)
+        settings = TaskSettings.of(function.__name__, options)
         made = self._make(function, settings, self._catalog.store_for(settings))
         self._catalog.add(made)
         return made
@@ -284,7 +283,7 @@ class App:
             self._connections,
             catalog,
             stores,
-            WorkerSettings(**options),
+            WorkerSettings.of(options),
             self.settings,
             around=self._around_task,
             on_start=self._start_hooks,

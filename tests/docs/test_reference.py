@@ -19,7 +19,15 @@ from castwork.gateway import create_gateway
 from castwork.gateway.errors import _TABLE
 from castwork.gateway.messages import VERBS
 from castwork.gateway.metrics import Snapshot, write_metrics
-from castwork.model import call_options, errors, queue, settings, task_options, worker_options
+from castwork.model import (
+    call_options,
+    errors,
+    queue,
+    settings,
+    signals,
+    task_options,
+    worker_options,
+)
 from castwork.store.look import QueueInfo
 
 REFERENCE = DOCS / "reference"
@@ -63,8 +71,9 @@ def test_every_error_is_documented_under_its_base() -> None:
     shown = {codes(row[0])[0]: row[1] if len(row) == 3 else "" for row in rows(tables)}
     kinds = {
         name: kind
-        for name, kind in vars(errors).items()
-        if inspect.isclass(kind) and kind.__module__ == errors.__name__
+        for module in (errors, signals)
+        for name, kind in vars(module).items()
+        if inspect.isclass(kind) and kind.__module__ == module.__name__
     }
     assert set(shown) == set(kinds)
     for name, base in shown.items():

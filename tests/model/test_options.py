@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -8,7 +9,9 @@ import pytest
 
 from castwork.model.call_options import CallOptions, CallSettings
 from castwork.model.errors import DefinitionError, InvalidArguments
-from castwork.model.queue import adopted_queue, check_queue_name
+from castwork.model.option_values import LONGEST
+from castwork.model.queue import QueueSettings, adopted_queue, check_queue_name
+from castwork.model.settings import AppSettings, Limits, LinkSettings
 from castwork.model.states import Priority
 from castwork.model.task_options import TaskOptions, TaskSettings
 from castwork.model.worker_options import WorkerOptions, WorkerSettings
@@ -66,13 +69,41 @@ def test_a_priority_may_be_the_enums() -> None:
     ("options", "says"),
     [
         ({"priority": "urgent"}, "no priority 'urgent'"),
-        ({"colour": "red"}, "no such option.*colour"),
+        ({"colour": "red"}, "a call has no option 'colour'"),
+        ({"countdown": 5}, "no option 'countdown'; did you mean 'delay'"),
+        ({"delay": "5"}, "^delay is '5': give seconds"),
+        ({"delay": float("nan")}, "^delay is nan"),
+        ({"delay": -1}, "^delay is -1"),
+        ({"deadline": 0}, "^deadline is 0"),
+        ({"deadline": float("inf")}, "^deadline is inf"),
+        ({"timeout": 0}, "^timeout is 0"),
+        ({"timeout": float("inf")}, "^timeout is inf"),
+        ({"timeout": "5"}, "^timeout is '5'"),
+        ({"attempts": "3"}, "^attempts is '3'"),
+        ({"attempts": 2.5}, "^attempts is 2.5"),
+        ({"attempts": 0}, "^attempts is 0"),
+        ({"key": ""}, "^key is empty"),
+        ({"key": 7}, "^key is 7: give text"),
+        ({"id": 7}, "^id is 7: give text"),
+        ({"owner": None}, "^owner is None: give text"),
+        ({"tenant": "\ud800"}, "^tenant is .*no UTF-8"),
         ({"key_ttl": 0.5}, "^key_ttl must be at least 1 second"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(DefinitionError, match=says):
         settings(**options)
+
+
+def test_durations_of_a_call_may_be_timedeltas() -> None:
+    made = settings(delay=timedelta(minutes=1), deadline=timedelta(hours=1), timeout=2)
+
+    assert (made.delay, made.deadline, made.timeout) == (60.0, 3600.0, 2.0)
+
+
+def test_a_call_without_a_bound_outlasts_the_functions_timeout() -> None:
+    assert settings(timeout=None).timeout == LONGEST
+    assert settings().timeout is None
 
 
 @pytest.mark.parametrize(
@@ -136,17 +167,63 @@ def test_labels_and_headers_are_text(name: str, given: Any) -> None:
         {"timeout": -1.0},
         {"queue": "a b"},
         {"queue": ""},
+        {"queue": 3},
+        {"attempts": "3"},
+        {"attempts": True},
+        {"timeout": float("inf")},
+        {"timeout": "5"},
+        {"result_ttl": float("nan")},
+        {"backoff": 3},
+        {"stream": ""},
+        {"group": ""},
+        {"keep_entries": "no"},
+        {"name": ""},
+        {"retries": 3},
     ],
 )
 def test_task_functions_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(DefinitionError):
-        TaskSettings("f", **options)
+    [name] = options
+    with pytest.raises(DefinitionError, match=name):
+        TaskSettings.of("f", options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("options", [{"concurrency": 0}, {"lease": 0.2}])
-def test_workers_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
+def test_durations_of_a_task_function_may_be_timedeltas() -> None:
+    made = TaskSettings.of("f", {"timeout": timedelta(minutes=1), "result_ttl": timedelta(hours=1)})
+
+    assert (made.timeout, made.result_ttl) == (60.0, 3600.0)
+
+
+@pytest.mark.parametrize("options", [{"max_depth": -1}, {"concurrency": -1}, {"concurrency": 0}])
+def test_queues_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(DefinitionError, match="must be at least"):
-        WorkerSettings(**options)
+        QueueSettings(**options)
+
+
+@pytest.mark.parametrize(
+    "kind", [AppSettings, LinkSettings, Limits], ids=lambda kind: str(kind.__name__)
+)
+def test_settings_of_an_app_are_checked_each(kind: type[msgspec.Struct]) -> None:
+    for name in kind.__struct_fields__:
+        with pytest.raises(DefinitionError, match=f"^{name} "):
+            kind(**{name: float("nan")})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"concurrency": 0},
+        {"lease": 0.2},
+        {"grace": float("nan")},
+        {"block": 0},
+        {"scheduler_interval": 0},
+        {"heartbeat": "2"},
+        {"leese": 3},
+    ],
+)
+def test_workers_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
+    [name] = options
+    with pytest.raises(DefinitionError, match=name):
+        WorkerSettings.of(options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "{a", "a}", "a*"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,12 @@ def test_ceilings_never_shrink(attempts: int) -> None:
     backoff = Backoff()
 
     assert backoff.ceiling(attempts) <= backoff.ceiling(attempts + 1)
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 5, 500, 10**9])
+def test_a_wait_that_outgrows_numbers_is_the_longest(attempts: int) -> None:
+    assert Backoff(base=0.01, factor=1e200, longest=0.1).ceiling(attempts) <= 0.1
+    assert Backoff(base=0.0, factor=1e200).ceiling(attempts) == 0.0
 
 
 def test_jitter_is_full() -> None:

@@ -10,7 +10,7 @@ from tests.worker.attempts import make_attempt
 
 from castwork import Discard, Retry
 from castwork.model.entry import Meta
-from castwork.model.errors import InvalidArguments, LeaseLost
+from castwork.model.errors import DefinitionError, InvalidArguments, LeaseLost
 from castwork.model.states import TaskState
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.outcome import (
@@ -75,6 +75,22 @@ def test_retry_says_when() -> None:
 
 def test_retry_does_not_lift_the_cap() -> None:
     assert isinstance(after(make_attempt(deliveries=3), Retry("busy", after=1)), Bury)
+
+
+def test_a_retry_of_ones_own_says_when_or_leaves_it_to_the_backoff() -> None:
+    class Silent(Retry):
+        def __init__(self) -> None:  # without the base's
+            pass
+
+    class Late(Retry):
+        after = "30"  # type: ignore[assignment]
+
+        def __init__(self) -> None:
+            pass
+
+    assert isinstance(after(make_attempt(), Silent()), Park)
+    with pytest.raises(DefinitionError, match="after is '30'"):  # the runner buries the task
+        after(make_attempt(), Late())
 
 
 def test_discard_ends_at_once() -> None:

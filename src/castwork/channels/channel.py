@@ -14,6 +14,7 @@ from castwork.channels.publisher import Publisher
 from castwork.channels.receipt import Receipt
 from castwork.channels.subscription import Subscription
 from castwork.model.errors import DefinitionError
+from castwork.model.option_values import Check, Seconds, count, duration, seconds, settle, text
 from castwork.model.position import Position
 from castwork.redis.connections import Connections
 from castwork.store.histories import Histories
@@ -21,6 +22,13 @@ from castwork.store.members import Members
 
 E = TypeVar("E")
 H = TypeVar("H", bound=Handler)
+
+
+_GROUP_CHECKS: dict[str, Check] = {
+    "group": text(empty=False),
+    "attempts": count(),
+    "timeout": duration(above_zero=True, optional=True),
+}
 
 
 class GroupHandler(msgspec.Struct, frozen=True):
@@ -37,6 +45,9 @@ class GroupHandler(msgspec.Struct, frozen=True):
     handler: Handler
     attempts: int
     timeout: float | None
+
+    def __post_init__(self) -> None:
+        settle(self, _GROUP_CHECKS, of=f"group {self.group!r}: ")
 
 
 class Channel(Generic[E]):
@@ -110,7 +121,7 @@ class Channel(Generic[E]):
         *,
         group: str | None = None,
         attempts: int = 5,
-        timeout: float | None = 300.0,
+        timeout: Seconds | None = 300.0,
     ) -> Callable[[H], H]: ...
 
     def subscribe(
@@ -120,7 +131,7 @@ class Channel(Generic[E]):
         *,
         group: str | None = None,
         attempts: int = 5,
-        timeout: float | None = 300.0,
+        timeout: Seconds | None = 300.0,
     ) -> Any:
         """Register a handler, as `@channel.subscribe` or `@channel.subscribe(group=...)`.
 
@@ -134,7 +145,7 @@ class Channel(Generic[E]):
             timeout: seconds that handling one event may take; groups only.
 
         Raises:
-            DefinitionError: a group on a channel without history.
+            DefinitionError: a group on a channel without history, or an option has no such value.
         """
         if handler is not None:
             self._handlers.append(handler)
@@ -145,11 +156,13 @@ class Channel(Generic[E]):
                 " declare it with history="
             )
 
+        bound = None if timeout is None else seconds("timeout", timeout)
+
         def register(function: H) -> H:
             if group is None:
                 self._handlers.append(function)
             else:
-                self.groups.append(GroupHandler(group, function, attempts, timeout))
+                self.groups.append(GroupHandler(group, function, attempts, bound))
             return function
 
         return register

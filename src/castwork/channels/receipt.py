@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from castwork.channels.membership import SILENT_AFTER_MS, MemberPosition, decode_position
 from castwork.model.errors import DefinitionError, UndecodableEntry
+from castwork.model.option_values import Seconds, patience
 from castwork.model.position import Position
 from castwork.redis.inbox import Inbox
 from castwork.store.members import Members
@@ -57,7 +58,7 @@ class Receipt:
         self._channel = channel
         self._members = members
 
-    async def applied(self, timeout: float = 10.0) -> Applied:
+    async def applied(self, timeout: Seconds = 10.0) -> Applied:
         """Wait until every process that follows the channel has handled the event.
 
         Counted are the processes with handlers that are alive at the call; a process that dies
@@ -79,7 +80,7 @@ class Receipt:
         tally = _Tally(self.id)
         inbox = Inbox()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience("timeout", timeout)):
                 await members.listen(inbox)
                 tally.begin(await _alive(members))
                 while not tally.is_complete:

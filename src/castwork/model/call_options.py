@@ -8,6 +8,15 @@ from typing import Any, TypedDict
 import msgspec
 
 from castwork.model.errors import DefinitionError, InvalidArguments
+from castwork.model.option_values import (
+    LONGEST,
+    Check,
+    Seconds,
+    count,
+    duration,
+    refuse_unknown,
+    text,
+)
 from castwork.model.states import Priority
 
 #: Labels, bytes of a label, and bytes of all headers that may travel with a task.
@@ -18,13 +27,13 @@ class CallOptions(TypedDict, total=False):
     """What `TaskFunction.options` takes; see `CallSettings` for units."""
 
     priority: str
-    delay: float
+    delay: Seconds
     id: str
     key: str
-    key_ttl: float
-    deadline: float
+    key_ttl: Seconds
+    deadline: Seconds
     attempts: int
-    timeout: float
+    timeout: Seconds | None
     owner: str
     tenant: str
     labels: Mapping[str, str]
@@ -42,7 +51,7 @@ class CallSettings(msgspec.Struct, frozen=True):
         key_ttl: seconds that the key is remembered.
         deadline: seconds after which it is too late to start; the task then expires.
         attempts: replaces the task function's `attempts`.
-        timeout: replaces the task function's `timeout`, in seconds.
+        timeout: replaces the task function's `timeout`, in seconds; None keeps that one.
         owner: the task's owner.
         tenant: the owner's tenant; equal keys of different tenants do not meet.
         labels: what is kept with the task for its function, as sorted pairs.
@@ -62,12 +71,6 @@ class CallSettings(msgspec.Struct, frozen=True):
     labels: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
 
-    def __post_init__(self) -> None:
-        if self.key_ttl < 1:
-            raise DefinitionError("key_ttl must be at least 1 second")
-        if self.key == "":
-            raise DefinitionError("key is empty: all such calls would be the same task")
-
     def replaced(self, options: CallOptions) -> CallSettings:
         """The same settings with some options changed.
 
@@ -75,21 +78,17 @@ class CallSettings(msgspec.Struct, frozen=True):
             DefinitionError: an option is unknown or has no such value.
             InvalidArguments: labels or headers are not text, or too many or too long.
         """
-        values: dict[str, Any] = dict(options)
-        if "priority" in values:
-            values["priority"] = _priority(values["priority"])
-        for name in ("labels", "headers"):
-            if name in values:
-                values[name] = _pairs(name, values[name])
-        try:
-            return msgspec.structs.replace(self, **values)
-        except DefinitionError:  # a value was refused; it is a TypeError, too
-            raise
-        except TypeError as error:
-            raise DefinitionError(f"no such option: {error}") from error
+        values: dict[str, Any] = {}
+        for name, given in options.items():
+            check = _CHECKS.get(name)
+            if check is None:
+                refuse_unknown("a call", [name], _CHECKS)
+            else:
+                values[name] = check(name, given)
+        return msgspec.structs.replace(self, **values)
 
 
-def _priority(value: str) -> Priority:
+def _priority(_name: str, value: str) -> Priority:
     try:
         return Priority(value)
     except ValueError:
@@ -115,3 +114,34 @@ def _pairs(name: str, given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
             f"at most {_HEADER_BYTES:,} bytes of headers travel with a task", field=name
         )
     return pairs
+
+
+def _key(name: str, given: str | None) -> str | None:
+    if given == "":
+        raise DefinitionError("key is empty: all such calls would be the same task")
+    key: str | None = text(optional=True)(name, given)
+    return key
+
+
+def _timeout(name: str, given: Seconds | None) -> float:
+    """The timeout of a call; a call without a bound gets one that no attempt lives to see."""
+    if given is None:
+        return LONGEST
+    value: float = duration(above_zero=True, optional=True)(name, given)
+    return value
+
+
+_CHECKS: dict[str, Check] = {
+    "priority": _priority,
+    "delay": duration(),
+    "id": text(empty=False, optional=True),
+    "key": _key,
+    "key_ttl": duration(least=1),
+    "deadline": duration(above_zero=True, optional=True),
+    "attempts": count(optional=True),
+    "timeout": _timeout,
+    "owner": text(),
+    "tenant": text(),
+    "labels": _pairs,
+    "headers": _pairs,
+}

@@ -28,8 +28,7 @@
     * TaskExpired                           it passed its deadline before it started
   * LeaseLost                               another worker owns the attempt now
 
-`Discard` and `Retry` are signals that a task function raises; they stand outside of
-the tree so that `except CastworkError` never swallows them.
+`Discard` and `Retry`, which a task function raises, stand outside of the tree: see `signals`.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class NotOpen(CastworkError):
 
 
 class DefinitionError(CastworkError, TypeError):
-    """A task function, a channel or a setting is declared in a way that cannot work."""
+    """Something is declared in a way that cannot work, or an option has no such value."""
 
 
 class InvalidArguments(CastworkError, ValueError):
@@ -195,19 +194,3 @@ class TaskExpired(TaskError):
 
 class LeaseLost(CastworkError):
     """This worker no longer owns the attempt; its outcome was refused."""
-
-
-class Discard(Exception):
-    """Raise in a task function to end it as `failed` at once: no retry, no dead letter."""
-
-
-class Retry(Exception):
-    """Raise in a task function to have it tried again.
-
-    Args:
-        after: seconds to wait; the task's backoff decides when it is None.
-    """
-
-    def __init__(self, reason: str = "", *, after: float | None = None) -> None:
-        super().__init__(reason)
-        self.after = after

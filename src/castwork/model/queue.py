@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from castwork.model.errors import DefinitionError
+from castwork.model.option_values import count, settle
 from castwork.model.states import Priority
 
 #: The consumer group on castwork's own streams.
@@ -23,6 +24,9 @@ class QueueSettings(msgspec.Struct, frozen=True):
 
     max_depth: int = 0
     concurrency: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, {"max_depth": count(least=0), "concurrency": count(optional=True)})
 
 
 class Lane(msgspec.Struct, frozen=True):

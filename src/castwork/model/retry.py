@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import msgspec
+
+from castwork.model.errors import DefinitionError
+from castwork.model.option_values import duration, settle
 
 
 class Backoff(msgspec.Struct, frozen=True):
@@ -17,18 +21,32 @@ class Backoff(msgspec.Struct, frozen=True):
 
     Args:
         base: seconds, the ceiling of the first wait.
-        factor: growth per failed attempt.
+        factor: growth per failed attempt, 1 or more.
         longest: seconds, the ceiling of every wait.
+
+    Raises:
+        DefinitionError: a value is no duration, or the factor is no such number.
     """
 
     base: float = 1.0
     factor: float = 2.0
     longest: float = 300.0
 
+    def __post_init__(self) -> None:
+        settle(self, {"base": duration(), "longest": duration()}, of="Backoff: ")
+        factor: object = self.factor  # as it was given, of any kind
+        if isinstance(factor, bool) or not isinstance(factor, int | float):
+            raise DefinitionError(f"Backoff: factor is {factor!r:.60}: give a number")
+        if not 1 <= factor < math.inf:
+            raise DefinitionError(f"Backoff: factor is {factor!r:.60}: it must be 1 or more")
+
     def ceiling(self, attempts: int) -> float:
         """The longest wait, in seconds, after `attempts` failed attempts."""
-        exponent = min(attempts - 1, 64)  # beyond that a float power overflows
-        return float(min(self.longest, self.base * self.factor**exponent))
+        try:
+            grown = self.base * float(self.factor) ** (attempts - 1)
+        except OverflowError:
+            grown = math.inf if self.base else 0.0
+        return float(min(self.longest, grown))
 
     def wait(self, attempts: int, *, draw: float | None = None) -> float:
         """Draw the wait in seconds after `attempts` failed attempts."""

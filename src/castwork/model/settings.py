@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
+from castwork.model.option_values import Check, count, duration, instance, settle, text
 from castwork.model.queue import check_printable
 from castwork.model.retry import Backoff
+
+_LINK_CHECKS: dict[str, Check] = {
+    "connect_timeout": duration(above_zero=True),
+    "call_timeout": duration(above_zero=True),
+    "ping_interval": duration(above_zero=True),
+    "ping_timeout": duration(above_zero=True),
+    "backoff": instance(Backoff),
+}
 
 
 class LinkSettings(msgspec.Struct, frozen=True):
@@ -26,6 +35,9 @@ class LinkSettings(msgspec.Struct, frozen=True):
     ping_timeout: float = 5.0
     backoff: Backoff = Backoff(base=0.1, factor=2.0, longest=5.0)
 
+    def __post_init__(self) -> None:
+        settle(self, _LINK_CHECKS)
+
 
 class Limits(msgspec.Struct, frozen=True):
     """Bounds on what goes into Redis.
@@ -39,6 +51,16 @@ class Limits(msgspec.Struct, frozen=True):
     payload: int = 1_000_000
     result: int = 1_000_000
     output: int = 20_000
+
+    def __post_init__(self) -> None:
+        settle(self, {"payload": count(), "result": count(), "output": count()})
+
+
+_APP_CHECKS: dict[str, Check] = {
+    "namespace": text(),
+    "link": instance(LinkSettings),
+    "limits": instance(Limits),
+}
 
 
 class AppSettings(msgspec.Struct, frozen=True):
@@ -55,4 +77,5 @@ class AppSettings(msgspec.Struct, frozen=True):
     limits: Limits = msgspec.field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        settle(self, _APP_CHECKS)
         check_printable("namespace", self.namespace)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
 from castwork.model.errors import DefinitionError
+from castwork.model.option_values import (
+    Check,
+    Seconds,
+    count,
+    duration,
+    instance,
+    refuse_unknown,
+    settle,
+    text,
+)
 from castwork.model.queue import GROUP, check_printable, check_queue_name
 from castwork.model.retry import Backoff
 
@@ -17,12 +27,25 @@ class TaskOptions(TypedDict, total=False):
     name: str
     queue: str
     attempts: int
-    timeout: float | None
-    result_ttl: float
+    timeout: Seconds | None
+    result_ttl: Seconds
     backoff: Backoff
     stream: str
     group: str
     keep_entries: bool
+
+
+_CHECKS: dict[str, Check] = {
+    "name": text(empty=False),
+    "queue": text(),
+    "attempts": count(),
+    "timeout": duration(above_zero=True, optional=True),
+    "result_ttl": duration(),
+    "backoff": instance(Backoff),
+    "stream": text(empty=False, optional=True),
+    "group": text(empty=False),
+    "keep_entries": instance(bool),
+}
 
 
 class TaskSettings(msgspec.Struct, frozen=True):
@@ -51,15 +74,23 @@ class TaskSettings(msgspec.Struct, frozen=True):
     keep_entries: bool = False
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise DefinitionError(f"task {self.name!r}: attempts must be at least 1")
+        settle(self, _CHECKS, of=f"task {self.name!r}: ")
         if self.result_ttl < 60:
             raise DefinitionError(
                 f"task {self.name!r}: result_ttl must be at least 60 seconds: the record also"
                 " keeps a repeated enqueue from doubling the task"
             )
-        if self.timeout is not None and self.timeout <= 0:
-            raise DefinitionError(f"task {self.name!r}: timeout must be above 0 or None")
         check_queue_name(self.queue)
         check_printable("stream", self.stream or "")
         check_printable("group", self.group)
+
+    @classmethod
+    def of(cls, name: str, options: TaskOptions) -> TaskSettings:
+        """The settings of a task function that has a name of its own.
+
+        Raises:
+            DefinitionError: an option is unknown or has no such value; it is named.
+        """
+        refuse_unknown(f"task {name!r}", options, cls.__struct_fields__)
+        values: dict[str, Any] = {"name": name, **options}
+        return cls(**values)

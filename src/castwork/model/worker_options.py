@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
-from castwork.model.errors import DefinitionError
+from castwork.model.option_values import Check, Seconds, count, duration, refuse_unknown, settle
 
 
 class WorkerOptions(TypedDict, total=False):
     """What `app.worker(...)` takes; see `WorkerSettings` for units and defaults."""
 
     concurrency: int
-    lease: float
-    grace: float
-    block: float
-    announce_after: float
-    scheduler_interval: float
-    heartbeat: float
+    lease: Seconds
+    grace: Seconds
+    block: Seconds
+    announce_after: Seconds
+    scheduler_interval: Seconds
+    heartbeat: Seconds
+
+
+_CHECKS: dict[str, Check] = {
+    "concurrency": count(),
+    "lease": duration(least=0.3),
+    "grace": duration(),
+    "block": duration(above_zero=True),
+    "announce_after": duration(),
+    "scheduler_interval": duration(above_zero=True),
+    "heartbeat": duration(above_zero=True),
+}
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
@@ -44,7 +55,15 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     heartbeat: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise DefinitionError("concurrency must be at least 1")
-        if self.lease < 0.3:
-            raise DefinitionError("lease must be at least 0.3 seconds")
+        settle(self, _CHECKS)
+
+    @classmethod
+    def of(cls, options: WorkerOptions) -> WorkerSettings:
+        """The settings of a worker.
+
+        Raises:
+            DefinitionError: an option is unknown or has no such value; it is named.
+        """
+        refuse_unknown("a worker", options, cls.__struct_fields__)
+        values: dict[str, Any] = dict(options)
+        return cls(**values)

@@ -9,6 +9,7 @@ from typing import Any
 from castwork.model.call_options import CallOptions
 from castwork.model.codec import encode, encode_value
 from castwork.model.errors import InvalidArguments, TaskNotFound, UnknownTask
+from castwork.model.option_values import seconds
 from castwork.model.signature import Signature
 from castwork.model.states import TaskState
 from castwork.tasks.catalog import Catalog, Function
@@ -54,7 +55,8 @@ async def enqueue_call(
     encoded = check_arguments(function.signature, arguments)
     task = await function.options(**options).enqueue_encoded(encoded)
     if task.created:
-        return task, TaskState.SCHEDULED if options.get("delay", 0) > 0 else TaskState.QUEUED
+        waits = seconds("delay", options.get("delay", 0)) > 0
+        return task, TaskState.SCHEDULED if waits else TaskState.QUEUED
     try:
         return task, (await task.status()).status
     except TaskNotFound:

@@ -109,14 +109,16 @@ class TaskFunction(Generic[P, R]):
             key_ttl: seconds that the key is remembered (a day by default).
             deadline: seconds after which it is too late to start: the task then expires.
             attempts: replaces the task function's `attempts`.
-            timeout: replaces the task function's `timeout`, in seconds.
+            timeout: replaces the task function's `timeout`, in seconds; None for no bound.
             owner: whose task it is.
             tenant: the owner's tenant.
             labels: what is kept with the task for its function, text by text.
             headers: text by text, which travel to the task.
 
+        Durations are seconds or a `timedelta`.
+
         Raises:
-            DefinitionError: an option has no such value.
+            DefinitionError: there is no such option, or it has no such value; it is named.
             InvalidArguments: labels or headers are too much.
         """
         other = copy.copy(self)

@@ -73,7 +73,7 @@ class Plan:
 
 def _meta_of(settings: CallSettings) -> Meta | None:
     meta = Meta(
-        expires_ms=int(settings.deadline * 1000) if settings.deadline is not None else 0,
+        expires_ms=max(1, int(settings.deadline * 1000)) if settings.deadline is not None else 0,
         max_attempts=settings.attempts or 0,
         timeout=settings.timeout or 0.0,
         owner=settings.owner,

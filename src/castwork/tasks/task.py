@@ -18,6 +18,7 @@ from castwork.model.errors import (
     TaskFailed,
     TaskNotFound,
 )
+from castwork.model.option_values import Seconds, patience
 from castwork.model.record import ErrorInfo, Record, TaskFacts, TaskStatus, status_of
 from castwork.model.states import TaskState
 from castwork.store.queue_store import QueueStore
@@ -73,11 +74,11 @@ class Task(Generic[R_co]):
         """Name of the queue."""
         return self._store.queue.name
 
-    async def result(self, timeout: float | None = None) -> R_co:
+    async def result(self, timeout: Seconds | None = None) -> R_co:
         """Wait for the result. The server tells the outcome; nothing is polled.
 
         Args:
-            timeout: seconds, None for no bound.
+            timeout: seconds or a `timedelta`, None for no bound.
 
         Raises:
             ResultTimeout: the task has not ended in time; it goes on.
@@ -92,7 +93,7 @@ class Task(Generic[R_co]):
         )
         return value
 
-    async def wait(self, timeout: float | None = None) -> TaskStatus:
+    async def wait(self, timeout: Seconds | None = None) -> TaskStatus:
         """Wait for the end and return the final status, whatever the outcome.
 
         Raises:
@@ -100,11 +101,12 @@ class Task(Generic[R_co]):
         """
         return status_of(self.id, self.queue, await self._outcome(timeout))
 
-    async def _outcome(self, timeout: float | None) -> Record:
+    async def _outcome(self, timeout: Seconds | None) -> Record:
+        bound = patience("timeout", timeout)
         since = self._since
         if since is not None and time.monotonic() - since > _KNOWN_FOR:
             since = self._since = None
-        record = await wait_for_outcome(self._store, self.id, timeout=timeout, since=since)
+        record = await wait_for_outcome(self._store, self.id, timeout=bound, since=since)
         self._since = None  # a dead task may be queued again: from now on the server is asked
         return record
 
@@ -122,7 +124,7 @@ class Task(Generic[R_co]):
             raise TaskNotFound(f"no task {self.id}: it never was, or its record expired")
         return status_of(self.id, self.queue, record)
 
-    async def cancel(self, timeout: float = 10.0) -> bool:
+    async def cancel(self, timeout: Seconds = 10.0) -> bool:
         """Cancel the task, waiting or running.
 
         A running coroutine gets `asyncio.CancelledError` at its next await. A function in a
@@ -138,7 +140,7 @@ class Task(Generic[R_co]):
             TaskNotFound: there is no such task.
         """
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience("timeout", timeout)):
                 while True:
                     status = await self._request_cancel()
                     if status is not TaskState.RUNNING:

@@ -8,9 +8,11 @@ import traceback
 import msgspec
 
 from castwork.model.codec import encode_value
-from castwork.model.errors import Discard, InvalidArguments, LeaseLost, PayloadTooLarge, Retry
+from castwork.model.errors import InvalidArguments, LeaseLost, PayloadTooLarge
+from castwork.model.option_values import seconds
 from castwork.model.position import Position
 from castwork.model.record import ErrorInfo
+from castwork.model.signals import Discard, Retry
 from castwork.model.states import TaskState
 from castwork.worker.attempt import Attempt, Ending
 
@@ -89,7 +91,9 @@ def after_error(attempt: Attempt, error: BaseException, info: ErrorInfo) -> Outc
     # SystemExit and KeyboardInterrupt of a task must not end the worker.
     if isinstance(error, InvalidArguments) or not isinstance(error, Exception):
         return Bury(info)
-    return _after_failure(attempt, info, error.after if isinstance(error, Retry) else None)
+    after = error.after if isinstance(error, Retry) else None
+    # Looked at once more: a subclass may set `after` itself.
+    return _after_failure(attempt, info, None if after is None else seconds("after", after))
 
 
 def after_interruption(attempt: Attempt, worker_id: str) -> Outcome:

@@ -48,8 +48,8 @@ class WorkerArguments(msgspec.Struct):
 def main() -> None:
     """Run the worker that the only argument, JSON, describes."""
     arguments = msgspec.json.decode(sys.argv[1], type=WorkerArguments)
-    grace = arguments.options.get("grace", WorkerSettings().grace)
     with one_line_errors():
+        grace = WorkerSettings.of(arguments.options).grace
         configure_logging()
         watch_lifeline(arguments.lifeline, grace=grace)
         app = load_app(arguments.module, arguments.redis)
