@@ -117,7 +117,8 @@ class App:
         Args:
             name: name on the wire; the function's own by default.
             queue: name of the queue.
-            attempts: deliveries before a task is dead-lettered, crashes included.
+            attempts: runs that may fail before a task is dead-lettered; with 1 it is not run again
+                after a crash of its worker, either.
             timeout: seconds that one attempt may take; None for no bound.
             result_ttl: seconds that the result is kept.
             backoff: waits between attempts.

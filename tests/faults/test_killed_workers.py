@@ -140,6 +140,27 @@ async def test_task_that_kills_its_workers_dies_and_its_neighbours_finish(
     assert b"WorkerLost" in letter[b"errors"]
 
 
+async def test_neighbours_of_a_crash_run_again_whatever_they_were_lost_with(
+    crew: Crew, tasks: Tasks, ledger: Ledger, notes: Notes
+) -> None:
+    neighbours = await tasks("count").enqueue_many([(n, 0.4) for n in range(4)])
+    poison = await tasks("poison").enqueue()
+    ids = [poison.id, *(task.id for task in neighbours)]
+    worker = crew.start(concurrency=5)  # all five run when one ends the process
+
+    def all_ended() -> bool:
+        nonlocal worker
+        if not worker.is_alive:
+            worker = crew.start(concurrency=5)
+        states = ledger.states(ids)
+        return states["succeeded"] + states["dead"] == len(ids)
+
+    await eventually(all_ended, within=40, every=0.1)
+    ledger.assert_conserved(ids, succeeded=4, dead=1)
+    assert notes.runs()[poison.id] == 3
+    assert max(notes.runs().values()) == 3
+
+
 async def test_frozen_worker_that_wakes_up_changes_nothing(
     crew: Crew, tasks: Tasks, ledger: Ledger, notes: Notes, sample: App
 ) -> None:

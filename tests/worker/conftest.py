@@ -15,6 +15,7 @@ from castwork.store.reads import BlockingReads
 from castwork.tasks.chain import Chain
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.callers.choose import Callers
+from castwork.worker.quarantine import Quarantine
 from castwork.worker.queue_roles import QueueRoles
 from castwork.worker.reader import Reader
 from castwork.worker.workload import Workload
@@ -36,16 +37,19 @@ async def make_roles(app: App) -> AsyncIterator[MakeRoles]:
         lease: float = 15.0,
         announce_after: float = 60.0,
         around: Chain | None = None,
+        patience: float = 5.0,
     ) -> QueueRoles:
         await app.open()
         [store] = [store for store in app.tasks.stores() if store.queue.name == queue]
         link = await app.connections.dedicated(store.place.slot, worker_id, patience=10.0)
         reader = Reader(BlockingReads(link, worker_id), block=5.0)
+        workload = Workload(store, worker_id, capacity)
         roles = QueueRoles(
-            Workload(store, worker_id, capacity),
+            workload,
             app.tasks,
             Callers(threads, Limits(), around or Chain()),
             reader,
+            Quarantine([workload], patience=patience),
             WorkerSettings(lease=lease, announce_after=announce_after),
             Limits(),
         )

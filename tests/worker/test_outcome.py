@@ -49,12 +49,13 @@ def test_a_failure_with_attempts_left_is_parked() -> None:
 
 @pytest.mark.parametrize("number", [3, 4])
 def test_the_last_failure_is_buried(number: int) -> None:
-    assert isinstance(after(make_attempt(deliveries=number), ValueError()), Bury)
+    meta = Meta(attempts=number - 1)
+    assert isinstance(after(make_attempt(meta=meta), ValueError()), Bury)
 
 
 def test_attempts_of_a_call_replace_those_of_the_function() -> None:
     assert isinstance(
-        after(make_attempt(deliveries=3, meta=Meta(max_attempts=5)), ValueError()), Park
+        after(make_attempt(meta=Meta(attempts=2, max_attempts=5)), ValueError()), Park
     )
     assert isinstance(
         after(make_attempt(deliveries=1, meta=Meta(max_attempts=1)), ValueError()), Bury
@@ -62,7 +63,7 @@ def test_attempts_of_a_call_replace_those_of_the_function() -> None:
 
 
 def test_an_attempt_that_was_stopped_does_not_count() -> None:
-    assert isinstance(after(make_attempt(deliveries=4, meta=Meta(uncounted=2)), ValueError()), Park)
+    assert isinstance(after(make_attempt(meta=Meta(attempts=3, uncounted=2)), ValueError()), Park)
 
 
 def test_retry_says_when() -> None:
@@ -74,7 +75,7 @@ def test_retry_says_when() -> None:
 
 
 def test_retry_does_not_lift_the_cap() -> None:
-    assert isinstance(after(make_attempt(deliveries=3), Retry("busy", after=1)), Bury)
+    assert isinstance(after(make_attempt(meta=Meta(attempts=2)), Retry("busy", after=1)), Bury)
 
 
 def test_a_retry_of_ones_own_says_when_or_leaves_it_to_the_backoff() -> None:
@@ -171,6 +172,20 @@ def test_what_ended_its_workers_often_enough_does_not_begin() -> None:
     assert isinstance(outcome, Bury)
     assert (outcome.error.type, outcome.error.attempt) == ("WorkerLost", 3)
     assert before_start(make_attempt(deliveries=3), 0) is None
+
+
+def test_what_may_run_once_does_not_begin_a_second_time() -> None:
+    once = Meta(max_attempts=1)
+
+    assert isinstance(before_start(make_attempt(deliveries=2, meta=once), 0), Bury)
+    assert before_start(make_attempt(deliveries=1, meta=once), 0) is None
+
+
+def test_lost_workers_use_up_no_attempts() -> None:
+    failed_once = Meta(attempts=1)
+
+    assert isinstance(after(make_attempt(deliveries=3, meta=failed_once), ValueError()), Park)
+    assert isinstance(after(make_attempt(deliveries=2, meta=Meta(attempts=2)), ValueError()), Bury)
 
 
 def test_a_deadline_counts_from_the_enqueue() -> None:

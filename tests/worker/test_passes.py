@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import redis
@@ -14,6 +15,7 @@ from tests.eventually import eventually
 from tests.worker.conftest import MakeRoles, only
 
 from castwork import App, TaskState
+from castwork.model.errors import EffectUnknown
 from castwork.model.worker_info import WorkerInfo
 from castwork.redis.replies import NoGroup
 from castwork.store.members import Members
@@ -102,6 +104,103 @@ async def test_recovery_says_when_there_is_no_group_to_sweep(
 
     with pytest.raises(NoGroup):
         await roles.recovery.sweep()
+
+
+def lose_twice(roles: QueueRoles, plain: redis.Redis) -> None:
+    """Make the pending entries look as if two workers were lost with each."""
+    group = roles.workload.queue.group
+    for stream in roles.workload.store.place.keys.lanes:
+        for one in plain.xpending_range(stream, group, "-", "+", 100):
+            plain.xclaim(stream, group, "lost", 0, [one["message_id"]], idle=60_000, retrycount=2)
+
+
+async def test_what_two_workers_were_lost_with_runs_alone(
+    app: App, make_roles: MakeRoles, plain: redis.Redis
+) -> None:
+    beside: list[int] = []
+
+    @app.task(queue="q")
+    async def count() -> None:
+        beside.append(len(heir.workload))
+        await asyncio.sleep(0.01)
+
+    lost, heir = await make_roles("lost"), await make_roles("heir")
+    await count.enqueue_many([()] * 3)
+    lost.runner.stop()  # claims them, and never begins
+    batch = await lost.claims.claim(3, [0, 0, 0])
+    assert len(batch.lanes[0][1]) == 3
+    lose_twice(lost, plain)
+
+    assert await heir.recovery.sweep() == 3
+    await heir.finisher.drain()
+    assert (beside, heir.finisher.counts) == ([1, 1, 1], {"succeeded": 3})
+    assert not heir.workload.paused
+    assert heir.workload.free == 10
+
+
+async def test_what_comes_while_one_runs_alone_goes_back(
+    app: App, make_roles: MakeRoles, plain: redis.Redis
+) -> None:
+    waits = asyncio.Event()
+
+    @app.task(queue="q")
+    async def work() -> None:
+        await waits.wait()
+
+    lost, heir = await make_roles("lost"), await make_roles("heir")
+    suspect = await work.enqueue()
+    await lost.claims.claim(1, [0, 0, 0])
+    lose_twice(lost, plain)
+    sweep = asyncio.create_task(heir.recovery.sweep())
+    await eventually(lambda: len(heir.workload) == 1)
+    assert heir.workload.free == 0
+
+    neighbour = await work.enqueue()
+    heir.fetcher.take(await heir.claims.claim(1, [0, 0, 0]))  # as a read that was under way
+    await heir.finisher.drain()
+    assert [a.task_id for a in heir.workload.attempts] == [suspect.id]
+    assert (await neighbour.status()).attempts == 0
+    waits.set()
+    assert await sweep == 1
+
+
+async def test_a_busy_worker_leaves_suspects_to_others(
+    hold: Hold, make_roles: MakeRoles, plain: redis.Redis, go: asyncio.Event
+) -> None:
+    lost, busy = await make_roles("lost"), await make_roles("busy", patience=0.1)
+    await hold.enqueue()
+    await lost.claims.claim(1, [0, 0, 0])
+    lose_twice(lost, plain)
+    await hold.enqueue()
+    await busy.fetcher.claim(1)
+
+    assert await busy.recovery.sweep() == 0
+    assert busy.workload.free == 9, "and goes on claiming"
+    go.set()
+    await eventually(lambda: len(busy.workload) == 0)
+    assert await busy.recovery.sweep() == 1
+
+
+async def test_recovery_whose_reply_was_lost_finds_what_it_took(
+    hold: Hold, make_roles: MakeRoles, plain: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, heir = await make_roles("lost"), await make_roles("heir")
+    await hold.enqueue_many([()] * 2)
+    await lost.claims.claim(2, [0, 0, 0])
+    expire(plain, lost)
+    recover = heir.claims.recover
+
+    async def cut(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        await recover(*args, **kwargs)
+        raise EffectUnknown("the reply was lost")
+
+    monkeypatch.setattr(heir.claims, "recover", cut)
+    with pytest.raises(EffectUnknown):
+        await heir.recovery.sweep()
+    await heir.recovery.sweep()
+
+    assert [attempt.crashes for attempt in heir.workload.attempts] == [1, 1]
 
 
 # -- schedule -------------------------------------------------------------------------------

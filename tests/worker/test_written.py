@@ -47,7 +47,12 @@ def test_failed_attempt_is_counted_and_its_error_kept() -> None:
     entry = next_entry(make_attempt(deliveries=2, meta=meta), NO, uncounted=0)
 
     assert entry.meta == Meta(
-        attempts=3, errors=[*errors(1), NO], owner="eve", headers={"trace": "7"}, expires_ms=5
+        attempts=3,
+        uncounted=1,
+        errors=[*errors(1), NO],
+        owner="eve",
+        headers={"trace": "7"},
+        expires_ms=5,
     )
 
 
@@ -63,7 +68,18 @@ def test_last_five_errors_are_kept() -> None:
 def test_attempt_that_was_stopped_keeps_its_number_and_does_not_count() -> None:
     entry = next_entry(make_attempt(deliveries=2), None, uncounted=1)
 
-    assert entry.meta == Meta(attempts=2, uncounted=1)
+    assert entry.meta == Meta(attempts=2, uncounted=2), "its lost worker does not count either"
+
+
+def test_only_attempts_that_were_begun_are_told() -> None:
+    attempt = make_attempt(deliveries=2)
+    lane = attempt.runnable.function.queue.lanes[1]  # type: ignore[union-attr]
+    before = decode_record(dead_record(attempt, NO, "w")), letter_of(attempt, NO, lane)
+    attempt.started_at = 1.0
+    after = decode_record(dead_record(attempt, NO, "w")), letter_of(attempt, NO, lane)
+
+    assert [one.attempts for one in before] == [1, 1]
+    assert [one.attempts for one in after] == [2, 2]
 
 
 def test_attempt_that_never_started_leaves_no_trace() -> None:
@@ -128,7 +144,7 @@ def test_letter_holds_the_entry_byte_for_byte_and_the_last_five_errors(lane: int
 
     assert letter.fields == attempt.fields
     assert letter.errors == [*errors(2, 3, 4, 5), NO]
-    assert (letter.task_id, letter.task, letter.attempts) == (TASK_ID, "work", 6)
+    assert (letter.task_id, letter.task, letter.attempts) == (TASK_ID, "work", 5)
     assert letter.lane == ("high", "normal", "low")[lane]
     record = decode_record(dead_record(attempt, NO, "w"))
-    assert (record.status, record.attempts, record.error) == (TaskState.DEAD, 6, NO)
+    assert (record.status, record.attempts, record.error) == (TaskState.DEAD, 5, NO)

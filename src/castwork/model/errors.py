@@ -163,7 +163,7 @@ class TaskError(CastworkError):
     Attributes:
         task_id: the task.
         error_type: name of the exception's class, as the worker saw it.
-        attempts: deliveries that it took.
+        attempts: runs that it took.
     """
 
     def __init__(self, task_id: str, error_type: str, message: str, attempts: int) -> None:

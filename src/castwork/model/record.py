@@ -39,7 +39,7 @@ class TaskFacts(msgspec.Struct, omit_defaults=True):
     Attributes:
         status: what the task is doing.
         task: name of the task function.
-        attempts: deliveries so far.
+        attempts: runs so far.
         worker: the worker of the last attempt.
         started_at: begin of the last attempt.
         finished_at: end of the task.

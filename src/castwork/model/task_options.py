@@ -54,7 +54,8 @@ class TaskSettings(msgspec.Struct, frozen=True):
     Args:
         name: the function's name on the wire.
         queue: the queue of its tasks.
-        attempts: deliveries before a task is dead-lettered, crashes included.
+        attempts: runs that may fail before a task is dead-lettered; with 1 it is not run again
+            after a crash of its worker, either.
         timeout: seconds that one attempt may take; None for no bound.
         result_ttl: seconds that the result is kept after the end, 60 or more.
         backoff: waits between attempts.

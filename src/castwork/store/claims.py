@@ -46,11 +46,13 @@ class Recovered(NamedTuple):
     Attributes:
         now_ms: the server's time.
         cursor: where the next look goes on.
+        suspects: entries seen that two workers or more were lost with, and that were left there.
         left: the entries; their deliveries include the present one.
     """
 
     now_ms: int
     cursor: str
+    suspects: int
     left: list[Left]
 
 
@@ -170,16 +172,27 @@ class Claims:
                 await call("XACK", stream, self._group, entry_id)
         return found
 
-    async def recover(self, lane: int, *, lease_ms: int, cursor: str, count: int) -> Recovered:
+    async def recover(
+        self, lane: int, *, lease_ms: int, cursor: str, count: int, suspect: bool = False
+    ) -> Recovered:
         """Take over up to `count` entries of a lane whose lease has run out.
 
-        When the reply is lost the entries stay claimed for this worker, until their new lease has
-        run out too.
+        Entries that two workers or more were lost with are left, for a worker that runs nothing
+        else; one that no such worker took for twelve leases is taken like the others.
+
+        When the reply is lost the entries stay claimed for this worker: `pending` finds them.
+
+        Args:
+            lane: position of the lane.
+            lease_ms: milliseconds that a lease lasts.
+            cursor: where the look begins.
+            count: entries at most.
+            suspect: take one of the suspects, and nothing else.
         """
         keys = [self._lanes[lane], self._place.keys.robbed]
-        args = [self._group, self._worker_id, lease_ms, cursor, count]
-        now_ms, following, *found = await self._place.run(RECOVER, keys, args)
-        return Recovered(now_ms, following.decode(), [Left(*one) for one in found])
+        args = [self._group, self._worker_id, lease_ms, cursor, count, int(suspect)]
+        now_ms, following, suspects, *found = await self._place.run(RECOVER, keys, args)
+        return Recovered(now_ms, following.decode(), suspects, [Left(*one) for one in found])
 
     async def retire(self, worker_id: str = "") -> int:
         """Forget a worker that leaves, and what nothing has needed for an hour.

@@ -25,7 +25,7 @@ class Letter(NamedTuple):
         id: id of the dead letter.
         task_id: the task.
         task: name of the task function, as far as it was known.
-        attempts: deliveries that it took.
+        attempts: runs that it took.
         lane: the lane of the task's entry.
         errors: the last failures, newest last, as plain values.
         fields: the entry's fields, names and values in turn.

@@ -25,7 +25,7 @@ class DeadLetter(msgspec.Struct):
         task_id: the task.
         queue: its queue.
         task: name of the task function, as far as it is known.
-        attempts: deliveries that it took.
+        attempts: runs that it took.
         errors: the last failures, newest last.
         fields: the entry as text; bytes that are not UTF-8 are escaped.
     """

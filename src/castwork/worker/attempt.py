@@ -135,8 +135,23 @@ class Attempt(Delivery):
 
     @property
     def counted(self) -> int:
-        """Attempts that count against the task's budget."""
-        return self.number - (self.meta.uncounted if self.meta is not None else 0)
+        """Attempts that count against the task's budget; those that lost their worker do not."""
+        return self.number - self.crashes - self.uncounted
+
+    @property
+    def uncounted(self) -> int:
+        """Attempts before this entry was written that do not count against the budget."""
+        return self.meta.uncounted if self.meta is not None else 0
+
+    @property
+    def crashes(self) -> int:
+        """Workers that were lost while they held this entry."""
+        return self.deliveries - 1
+
+    @property
+    def runs(self) -> int:
+        """Attempts in which the task's code was begun, this one included if it was."""
+        return self.number if self.started_at is not None else self.number - 1
 
     @property
     def allowed(self) -> int:

@@ -164,6 +164,8 @@ class Fetcher:
         self._fitting = _fitting(batch)
         async with self._turn:
             claimed = self._runner.begin(batch)
+            if self._workload.paused:  # since the claim was sent
+                self._runner.release_waiting()
             await asyncio.sleep(0)  # the batch runs now, and short tasks end
         return claimed
 

@@ -30,6 +30,10 @@ _UNKNOWN_TTL_MS = 3_600_000
 _GROUP = 128
 _GROUP_BYTES = 500_000
 
+#: Attempts of a task that may end uncounted with the stop of their worker. A task that goes on
+#: stopping its workers uses up its attempts from then on.
+_HAND_BACKS = 10
+
 
 class Finisher:
     """Stores the outcomes of one queue's attempts.
@@ -163,8 +167,8 @@ class Finisher:
         logger.warning(
             "task %s is dead after %d attempt%s: %s: %s",
             attempt.task_id,
-            attempt.number,
-            "" if attempt.number == 1 else "s",
+            attempt.runs,
+            "" if attempt.runs == 1 else "s",
             outcome.error.type,
             outcome.error.message,
         )
@@ -177,7 +181,8 @@ class Finisher:
         )
 
     def _release(self, attempt: Attempt, outcome: Release) -> Callable[[], Awaitable[bool]]:
-        entry = next_entry(attempt, None, uncounted=1, started=outcome.started)
+        uncounted = 1 if attempt.uncounted < _HAND_BACKS else 0
+        entry = next_entry(attempt, None, uncounted=uncounted, started=outcome.started)
         record = b""
         if self._keeps_records:
             attempts = attempt.number if outcome.started else attempt.number - 1

@@ -53,6 +53,10 @@ class Drop(msgspec.Struct, frozen=True, gc=False):
 
 Outcome = Finish | Park | Bury | Release | Drop
 
+#: Workers that may be lost while they hold a task. It is apart from the task's `attempts`, as the
+#: task may be the neighbour of the culprit; but who allows one attempt only wants no second.
+_CRASHES = 3
+
 #: The outcome of a function that returned None; made once, as short tasks mostly return None.
 SUCCEEDED = Finish(TaskState.SUCCEEDED)
 
@@ -119,7 +123,8 @@ def before_start(attempt: Attempt, now_ms: int) -> Outcome | None:
         attempt: the attempt.
         now_ms: the server's time, 0 if unknown.
     """
-    if attempt.counted > attempt.allowed:
+    crashes = 1 if attempt.allowed == 1 else _CRASHES
+    if attempt.crashes >= crashes or attempt.counted > attempt.allowed:
         lost = ErrorInfo(
             "WorkerLost",
             f"attempt {attempt.number - 1} ended with its worker, and no attempt is left",

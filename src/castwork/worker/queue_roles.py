@@ -10,6 +10,7 @@ from castwork.worker.callers.choose import Callers
 from castwork.worker.control import Control
 from castwork.worker.fetcher import Fetcher
 from castwork.worker.finisher import Finisher
+from castwork.worker.quarantine import Quarantine
 from castwork.worker.reader import Reader
 from castwork.worker.recovery import Recovery
 from castwork.worker.runner import Runner
@@ -27,6 +28,7 @@ class QueueRoles:
         catalog: Catalog,
         callers: Callers,
         reader: Reader,
+        quarantine: Quarantine,
         settings: WorkerSettings,
         limits: Limits,
     ) -> None:
@@ -39,7 +41,9 @@ class QueueRoles:
         understanding = Understanding(workload, catalog, callers)
         self.runner = Runner(workload, understanding, limits.result, self.announcer, self.finisher)
         self.fetcher = Fetcher(workload, claims, self.runner, reader)
-        self.recovery = Recovery(workload, claims, self.runner, lease=settings.lease)
+        self.recovery = Recovery(
+            workload, claims, self.runner, self.fetcher, quarantine, lease=settings.lease
+        )
         self.scheduler = Scheduler(
             store.parked, store.queue.name, interval=settings.scheduler_interval
         )

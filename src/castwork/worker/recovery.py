@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
+import time
 
+from castwork.model.errors import ConnectionFailed
 from castwork.redis.replies import NoGroup
-from castwork.store.claims import Claims
-from castwork.worker.attempt import Attempt
+from castwork.store.claims import Claims, Recovered
+from castwork.worker.attempt import Attempt, Origin
+from castwork.worker.fetcher import Fetcher
+from castwork.worker.quarantine import Quarantine
 from castwork.worker.runner import Runner
 from castwork.worker.turns import every
 from castwork.worker.workload import Workload
@@ -25,18 +30,35 @@ class Recovery:
     """Gives the tasks of lost workers another attempt.
 
     A task is lost when its lease was not renewed for `lease` seconds, by the server's clock.
+    Whatever ran beside the code that ended a worker comes back with that code. So a task that two
+    workers were lost with runs alone in its worker, before a third loss makes a dead letter of it.
+
     A cursor is kept between passes and each call looks at few entries, so that a pass over a
     million pending tasks never blocks the server. Jitter keeps the workers' passes apart.
 
     Args:
+        fetcher: asked for tasks that were taken over by a call whose reply was lost.
+        quarantine: empties the worker for one task.
         lease: seconds that a lease lasts.
     """
 
-    def __init__(self, workload: Workload, claims: Claims, runner: Runner, *, lease: float) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        claims: Claims,
+        runner: Runner,
+        fetcher: Fetcher,
+        quarantine: Quarantine,
+        *,
+        lease: float,
+    ) -> None:
         self._workload = workload
         self._claims = claims
         self._runner = runner
+        self._fetcher = fetcher
+        self._quarantine = quarantine
         self._lease = lease
+        self._must_sweep = False
         self._cursors = ["-"] * len(workload.origins)
         self._passes = 0
 
@@ -58,22 +80,60 @@ class Recovery:
 
     async def sweep(self) -> int:
         """Take over lost tasks, at most as many as there are free slots; return their number."""
+        if self._must_sweep:
+            await self._fetcher.sweep()
+            self._must_sweep = False
         workload, count = self._workload, 0
         for origin in workload.origins:
             free = min(workload.free, _COUNT)
             if free <= 0:
                 break
             with workload.reserve(free):
-                found = await self._claims.recover(
-                    origin.lane,
-                    lease_ms=int(self._lease * 1000),
-                    cursor=self._cursors[origin.lane],
-                    count=free,
-                )
-            self._cursors[origin.lane] = found.cursor
-            for left in found.left:
-                attempt = Attempt(origin, left.entry_id, left.deliveries, left.fields)
+                found = await self._recover(origin, free)
+            for attempt in _attempts(origin, found):
                 self._runner.start(attempt, found.now_ms)
-                logger.warning("task %s was left by a lost worker", attempt.task_id)
             count += len(found.left)
+            if found.suspects:
+                count += await self._run_suspects(origin)
         return count
+
+    async def _recover(self, origin: Origin, count: int, *, suspect: bool = False) -> Recovered:
+        try:
+            found = await self._claims.recover(
+                origin.lane,
+                lease_ms=int(self._lease * 1000),
+                cursor="-" if suspect else self._cursors[origin.lane],
+                count=count,
+                suspect=suspect,
+            )
+        except ConnectionFailed:  # tasks may have been taken over all the same
+            self._must_sweep = True
+            raise
+        if not suspect:
+            self._cursors[origin.lane] = found.cursor
+        return found
+
+    async def _run_suspects(self, origin: Origin) -> int:
+        """Run tasks that two workers were lost with, one after the other, with nothing beside."""
+        count, until = 0, time.monotonic() + 2 * self._lease
+        async with self._quarantine.empty() as is_empty:
+            while is_empty and (not count or time.monotonic() < until):
+                found = await self._recover(origin, 1, suspect=True)
+                if not found.left:
+                    break
+                [attempt] = _attempts(origin, found)
+                self._runner.start(attempt, found.now_ms, alone=True)
+                if attempt.runner is not None:
+                    await asyncio.wait([attempt.runner])
+                count += 1
+        return count
+
+
+def _attempts(origin: Origin, found: Recovered) -> list[Attempt]:
+    """The attempts at tasks that were taken over."""
+    attempts = []
+    for left in found.left:
+        attempts.append(Attempt(origin, left.entry_id, left.deliveries, left.fields))
+        entry, times = left.entry_id.decode(), left.deliveries - 1
+        logger.warning("entry %s was left by a lost worker, %d so far", entry, times)
+    return attempts

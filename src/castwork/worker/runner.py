@@ -88,7 +88,7 @@ class Runner:
         `start` takes all others.
         """
         workload, waiting, known = self._workload, self._waiting, self._understanding
-        origin, held, capacity = workload.origins[lane], workload.held[lane], workload.capacity
+        origin, held, capacity = workload.origins[lane], workload.held[lane], workload.slots
         runnables, suffix, name_place = known.runnables, known.suffixes[lane], known.places.name
         prefix = workload.queue.id_prefix + "-"
         now, create_task, run = self._loop.time(), self._loop.create_task, self._run
@@ -120,12 +120,13 @@ class Runner:
             # Named: asyncio would take longer to make up a name.
             attempt.runner = create_task(run(attempt), name=attempt.task_id)
 
-    def start(self, attempt: Attempt, now_ms: int) -> None:
+    def start(self, attempt: Attempt, now_ms: int, *, alone: bool = False) -> None:
         """Take a claimed attempt of any kind, and run it at once if a slot is free.
 
         Args:
             attempt: the attempt.
             now_ms: the server's time when it was claimed, 0 if unknown.
+            alone: whether the worker was emptied for this attempt.
         """
         workload = self._workload
         if not workload.add(attempt):
@@ -136,7 +137,7 @@ class Runner:
             self._end(attempt, refusal)
         elif self._stopping:
             self._end(attempt, Release(started=False))
-        elif workload.running - len(self._waiting) > workload.capacity:
+        elif not alone and workload.running - len(self._waiting) > workload.slots:
             self._waiting.append(attempt)
         else:
             self._launch(attempt)
@@ -213,5 +214,5 @@ class Runner:
         workload.running -= 1
         workload.signal()
         self._finisher.take(attempt, outcome)
-        while self._waiting and workload.running - len(self._waiting) < workload.capacity:
+        while self._waiting and workload.running - len(self._waiting) < workload.slots:
             self._launch(self._waiting.popleft())

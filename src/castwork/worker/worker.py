@@ -28,6 +28,7 @@ from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.callers.choose import Callers
 from castwork.worker.heartbeat import Heartbeat
 from castwork.worker.lease import LeaseKeeper
+from castwork.worker.quarantine import Quarantine
 from castwork.worker.queue_roles import QueueRoles
 from castwork.worker.reader import Reader
 from castwork.worker.timeouts import Timeouts
@@ -160,14 +161,17 @@ class Worker:
         limits = self._app_settings.limits
         callers = Callers(threads, limits, self._around)
         shared: Reader | None = None
-        for store in self._stores:
-            workload = Workload(store, self.id, self._capacity(store))
+        workloads = [Workload(store, self.id, self._capacity(store)) for store in self._stores]
+        quarantine = Quarantine(workloads, patience=self._settings.lease * 4)
+        for store, workload in zip(self._stores, workloads, strict=True):
             joins = store.queue.stream is None and self._connections.joins_slots
             reader = shared if joins and shared is not None else await self._make_reader(store)
             if joins:
                 shared = reader
             self._queues.append(
-                QueueRoles(workload, self._catalog, callers, reader, self._settings, limits)
+                QueueRoles(
+                    workload, self._catalog, callers, reader, quarantine, self._settings, limits
+                )
             )
 
     async def _make_reader(self, store: QueueStore) -> Reader:

@@ -25,6 +25,7 @@ class Workload:
     Attributes:
         held: per lane the attempts by entry id.
         running: slots that are taken.
+        paused: whether nothing may begin, as a task runs alone in the worker.
     """
 
     def __init__(self, store: QueueStore, worker_id: str, capacity: int) -> None:
@@ -33,6 +34,7 @@ class Workload:
         self.worker_id = worker_id
         self.capacity = capacity
         self.running = 0
+        self.paused = False
         self.origins = [
             Origin(number, lane.name == "stream", store.outputs)
             for number, lane in enumerate(self.queue.lanes)
@@ -81,8 +83,15 @@ class Workload:
     # -- slots --------------------------------------------------------------------------
 
     @property
+    def slots(self) -> int:
+        """Tasks that may run at once, at present."""
+        return 0 if self.paused else self.capacity
+
+    @property
     def free(self) -> int:
         """Tasks that may be claimed now."""
+        if self.paused:
+            return 0
         return self.capacity - max(self.running, len(self) - self.capacity) - self._reserved
 
     @contextmanager

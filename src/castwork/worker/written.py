@@ -25,7 +25,7 @@ def final_record(attempt: Attempt, outcome: Finish, worker_id: str, now: float) 
         Record(
             outcome.status,
             attempt.task if runnable is None else runnable.name,
-            attempt.number,
+            attempt.runs,
             worker_id,
             attempt.started_at,
             now,
@@ -41,7 +41,7 @@ def dead_record(attempt: Attempt, error: ErrorInfo, worker_id: str) -> bytes:
         Record(
             TaskState.DEAD,
             attempt.task,
-            attempt.number,
+            attempt.runs,
             worker_id,
             attempt.started_at,
             time.time(),
@@ -66,7 +66,7 @@ def letter_of(attempt: Attempt, error: ErrorInfo, lane: Lane) -> Letter:
     """The dead letter that a task becomes."""
     errors = [*attempt.errors, error][-_ERRORS_KEPT:]
     return Letter(
-        "", attempt.task_id, attempt.task, attempt.number, lane.name, errors, attempt.fields
+        "", attempt.task_id, attempt.task, attempt.runs, lane.name, errors, attempt.fields
     )
 
 
@@ -84,7 +84,7 @@ def next_entry(
         meta = msgspec.structs.replace(
             old,
             attempts=attempt.number,
-            uncounted=old.uncounted + uncounted,
+            uncounted=old.uncounted + attempt.crashes + uncounted,
             errors=errors[-_ERRORS_KEPT:],
         )
     entry.meta = None if meta == Meta() else meta

@@ -1,13 +1,17 @@
 -- Claim entries whose lease has run out: their worker is gone or stuck. Notes that worker in
 -- `robbed`, so that `finish` and `announce` check each entry which the worker still names.
 -- Examines at most ten times `count` entries from the cursor on, so a call never takes long.
+-- Entries that two workers or more were lost with are suspects: one of them is taken when the call
+-- asks for a suspect, else they are left, but for those that nobody asked for in twelve leases.
 --
 -- KEYS  1 lane   2 robbed
 -- ARGV  1 group   2 worker   3 lease_ms   4 cursor   5 count
--- RETURN  {server time in ms, next cursor, {entry, {field, value, ...}, deliveries}, ...}
+--       6 1 to take one suspect and nothing else
+-- RETURN  {server time in ms, next cursor, suspects left, {entry, {field, value, ...}, deliveries}, ...}
 -- USES now
 local lane, robbed, group, worker = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local lease, count = tonumber(ARGV[3]), tonumber(ARGV[5])
+local wants_suspect = ARGV[6] == '1'
 
 local function newer(a, b)
   local ms, seq = string.match(a, '^(%d+)%-(%d+)$')
@@ -17,14 +21,17 @@ local function newer(a, b)
   return ms > other_ms or (ms == other_ms and seq > other_seq)
 end
 
-local found = {now(), '-'}
+local found = {now(), '-', 0}
 local pending = redis.call('XPENDING', lane, group, ARGV[4], '+', count * 10)
 if #pending == count * 10 then found[2] = '(' .. pending[#pending][1] end
 for _, one in ipairs(pending) do
   local entry, owner, idle, deliveries = one[1], one[2], one[3], one[4]
-  if #found - 2 == count then
+  local suspect = deliveries > 1 and (wants_suspect or idle < 12 * lease)
+  if #found - 3 == count then
     found[2] = entry
     break
+  elseif idle >= lease and suspect ~= wants_suspect then
+    if suspect then found[3] = found[3] + 1 end
   elseif idle >= lease then
     local claimed = redis.call('XCLAIM', lane, group, worker, 0, entry)
     if claimed[1] then
