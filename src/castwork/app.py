@@ -261,8 +261,10 @@ class App:
 
         Args:
             queues: names of the queues to serve; all by default.
-            on_stuck: called, on a thread, when the event loop has been blocked for longer than a
-                lease and past a task's timeout.
+            on_stuck: called with the reason when the process should be replaced: on a thread when
+                the event loop has been blocked for longer than a lease and past a task's timeout,
+                or, once the worker has stopped, when plain functions that hang took all slots of a
+                queue.
             options: see `WorkerSettings`.
 
         Raises:

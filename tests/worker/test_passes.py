@@ -315,7 +315,7 @@ async def test_what_takes_too_long_is_ended_once(hold: Hold, make_roles: MakeRol
     attempt = only(roles)
     timeouts = Timeouts([roles.workload])
 
-    assert attempt.deadline == attempt.launched_at + 30.0
+    assert attempt.deadline >= attempt.launched_at + 30.0
     assert timeouts.check(attempt.deadline - 0.01) == 0
     assert timeouts.check(attempt.deadline) == 1
     assert timeouts.check(attempt.deadline + 1) == 0

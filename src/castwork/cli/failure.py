@@ -18,7 +18,8 @@ from castwork.model.errors import (
 FAILED = 1
 #: Exit code of a command with wrong arguments: running it again will not help.
 MISUSED = 2
-#: Exit code of a worker whose event loop was blocked for good; its supervisor starts another.
+#: Exit code of a worker whose event loop, or all threads of a queue, were blocked for good; its
+#: supervisor starts another.
 STUCK = 70
 
 _MISUSES = (DefinitionError, InvalidArguments, PayloadTooLarge, UnknownTask)

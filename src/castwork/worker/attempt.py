@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from castwork.model.delivery import Delivery
 from castwork.model.entry import Entry, Meta, parse_entry
@@ -64,6 +65,7 @@ class Attempt(Delivery):
         announced: whether the task's record says that it runs.
         runner: the asyncio task of the code.
         emitter: writes the attempt's chunks, None while there are none.
+        thread: done when the thread of a plain function is free; None for other functions.
     """
 
     __slots__ = (
@@ -82,6 +84,7 @@ class Attempt(Delivery):
         "runnable",
         "runner",
         "started_at",
+        "thread",
     )
 
     def __init__(
@@ -108,6 +111,7 @@ class Attempt(Delivery):
         self.ended_by = _NOT
         self.runner: asyncio.Task[None] | None = None
         self.emitter: Emitter | None = None
+        self.thread: Future[Any] | None = None
 
     @property
     def task(self) -> str:

@@ -6,8 +6,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import copy_context
-from time import time
+from time import monotonic, time
+from typing import Any
 
 from castwork.model.ids import NONCE_DIGITS
 from castwork.store.claims import Batch, RawEntry
@@ -179,7 +182,8 @@ class Runner:
                 meta = attempt.meta
                 timeout = meta.timeout if meta is not None and meta.timeout else runnable.timeout
                 if timeout is not None:
-                    attempt.deadline = attempt.launched_at + timeout
+                    # Not from `launched_at`: the loop may have been blocked between.
+                    attempt.deadline = monotonic() + timeout
                 arguments = runnable.decode(attempt.args)
                 set_current(attempt)
                 value = await runnable.call(attempt, arguments)
@@ -210,9 +214,40 @@ class Runner:
         # The asyncio task's context refers to the attempt. Without the reference back there is no
         # cycle, which only the garbage collector would free.
         attempt.runner = None
-        workload = self._workload
-        workload.running -= 1
-        workload.signal()
+        workload, thread = self._workload, attempt.thread
+        if thread is None or thread.done():
+            workload.running -= 1
+            workload.signal()
+        else:
+            self._linger(attempt, thread)
         self._finisher.take(attempt, outcome)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Run attempts that wait, as far as slots are free."""
+        workload = self._workload
         while self._waiting and workload.running - len(self._waiting) < workload.slots:
             self._launch(self._waiting.popleft())
+
+    def _linger(self, attempt: Attempt, thread: Future[Any]) -> None:
+        """Keep the slot of an attempt that has ended while its plain function goes on."""
+        logger.warning(
+            "task %s (%s) has ended, and its function goes on: its slot stays taken until then",
+            attempt.task_id,
+            attempt.task,
+        )
+        self._workload.lingering[attempt] = monotonic()
+        loop = self._loop
+
+        def freed(_: Future[Any]) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the worker has stopped
+                loop.call_soon_threadsafe(self._free, attempt)
+
+        thread.add_done_callback(freed)
+
+    def _free(self, attempt: Attempt) -> None:
+        workload = self._workload
+        del workload.lingering[attempt]
+        workload.running -= 1
+        workload.signal()
+        self._fill()

@@ -23,8 +23,8 @@ class Watchdog:
 
     Args:
         lease: seconds that a lease lasts.
-        on_stuck: called on the thread, once, when the loop has been blocked for longer than a
-            lease and past a task's timeout: the process should be replaced.
+        on_stuck: called on the thread, once and with the reason, when the loop has been blocked
+            for longer than a lease and past a task's timeout: the process should be replaced.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Watchdog:
         overdue = [d for d in deadlines if d and self._loop.time() > d + self._lease]
         if overdue and blocked > self._lease and self._on_stuck is not None:
             on_stuck, self._on_stuck = self._on_stuck, None
-            on_stuck(self._culprit())
+            on_stuck(f"the event loop is blocked for good by {self._culprit()}")
 
     def _culprit(self) -> str:
         """The code that runs on the loop right now, with its task if it is a task's."""

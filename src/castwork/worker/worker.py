@@ -27,6 +27,7 @@ from castwork.tasks.chain import Chain
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.callers.choose import Callers
 from castwork.worker.heartbeat import Heartbeat
+from castwork.worker.hung import Hung
 from castwork.worker.lease import LeaseKeeper
 from castwork.worker.quarantine import Quarantine
 from castwork.worker.queue_roles import QueueRoles
@@ -56,8 +57,10 @@ class Worker:
         app_settings: namespace and bounds.
         around: the wrappers that are called around each task.
         on_start: functions that are called, one after the other, before tasks are claimed.
-        on_stuck: called, on a thread, when the event loop has been blocked past a task's
-            timeout and a lease: the process should be replaced.
+        on_stuck: called with the reason when the process should be replaced. The event loop has
+            been blocked past a task's timeout and a lease: then it is called on a thread. Or plain
+            functions that hang have taken all slots of a queue for a lease: then the worker first
+            stops, and hands back its other tasks.
 
     Attributes:
         id: unique for this start; empty before.
@@ -93,6 +96,7 @@ class Worker:
         self._queues: list[QueueRoles] = []
         self._readers: list[Reader] = []
         self._stored_by: float | None = None
+        self._stuck = ""
 
     async def run(self) -> None:
         """Run until `stop` is called, then stop in order.
@@ -113,6 +117,14 @@ class Worker:
             for reader in self._readers:
                 await reader.close()
             threads.shutdown(wait=False, cancel_futures=True)
+        if self._stuck and self._on_stuck is not None:
+            self._on_stuck(self._stuck)
+
+    def _stop_stuck(self, reason: str) -> None:
+        """Stop as only a new process helps; without anyone to replace this one, go on."""
+        if self._on_stuck is not None:
+            self._stuck = reason
+            self.stop()
 
     def stop(self) -> None:
         """Begin to stop: no new tasks, the running ones get the grace period."""
@@ -151,8 +163,7 @@ class Worker:
     def _make_threads(self) -> ThreadPoolExecutor:
         """A pool with a thread per slot; each thread starts when it is needed.
 
-        A function that outlasts its timeout keeps its thread until it returns; when many do, tasks
-        may wait for a thread.
+        A slot stays taken for as long as its thread is, so that no task waits for a thread.
         """
         most = sum(map(self._capacity, self._stores))
         return ThreadPoolExecutor(max_workers=most, thread_name_prefix="castwork-task")
@@ -208,7 +219,9 @@ class Worker:
                     await queue.control.start()
                     await queue.claims.create_groups()
                 await heartbeat.begin()
-                side = self._start_roles(roles, heartbeat, Timeouts(workloads))
+                side = self._start_roles(roles, heartbeat)
+                hung = Hung(workloads, patience=lease_time, on_stuck=self._stop_stuck)
+                side += [roles.create_task(role.run()) for role in (Timeouts(workloads), hung)]
                 self.started.set()
                 names = [store.queue.name for store in self._stores]
                 logger.info("worker %s serves %s", self.id, names)
@@ -221,10 +234,10 @@ class Worker:
             await self._leave(lease, heartbeat)
 
     def _start_roles(
-        self, roles: asyncio.TaskGroup, heartbeat: Heartbeat, timeouts: Timeouts
+        self, roles: asyncio.TaskGroup, heartbeat: Heartbeat
     ) -> list[asyncio.Task[None]]:
         """Start all roles; return those that are cancelled when the tasks are done."""
-        side = [roles.create_task(heartbeat.run()), roles.create_task(timeouts.run())]
+        side = [roles.create_task(heartbeat.run())]
         for reader in self._readers:
             roles.create_task(reader.run())
         for queue in self._queues:

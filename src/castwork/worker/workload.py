@@ -13,9 +13,10 @@ from castwork.worker.attempt import Attempt, Ending, Origin
 class Workload:
     """The attempts of one queue that this worker holds: running, or waiting to be stored.
 
-    An attempt takes a slot when it is claimed, frees the slot when its code is done, and is held
-    until its outcome is stored. When outcomes cannot be stored, claiming stops at twice the
-    capacity. The event loop alone changes a workload; the lease thread takes copies.
+    An attempt takes a slot when it is claimed, frees the slot when its code is done (in a thread,
+    when the thread is), and is held until its outcome is stored. When outcomes cannot be stored,
+    claiming stops at twice the capacity. The event loop alone changes a workload; the lease thread
+    takes copies.
 
     Args:
         store: the queue.
@@ -26,6 +27,8 @@ class Workload:
         held: per lane the attempts by entry id.
         running: slots that are taken.
         paused: whether nothing may begin, as a task runs alone in the worker.
+        lingering: attempts that have ended while their plain functions go on in their threads, by
+            the monotonic time of the end. Each still takes its slot.
     """
 
     def __init__(self, store: QueueStore, worker_id: str, capacity: int) -> None:
@@ -35,6 +38,7 @@ class Workload:
         self.capacity = capacity
         self.running = 0
         self.paused = False
+        self.lingering: dict[Attempt, float] = {}
         self.origins = [
             Origin(number, lane.name == "stream", store.outputs)
             for number, lane in enumerate(self.queue.lanes)

@@ -133,7 +133,7 @@ class Child:
 def how_it_ended(code: int) -> str:
     """How a process ended, for people."""
     if code == STUCK:
-        return "was stuck: its event loop was blocked for good (exit code 70)"
+        return "was stuck: its event loop or all threads of a queue (exit code 70)"
     if code < 0:
         with suppress(ValueError):
             return f"was ended by {signal.Signals(-code).name}"

@@ -83,9 +83,9 @@ async def _run(app: App, arguments: WorkerArguments) -> None:
         await app.close()
 
 
-def _leave_stuck(culprit: str) -> None:
-    """End a process whose event loop is blocked for good: its tasks come back elsewhere."""
-    logger.critical("the event loop is blocked for good, the process ends; by %s", culprit)
+def _leave_stuck(reason: str) -> None:
+    """End a process that gets nothing done any more: its tasks come back elsewhere."""
+    logger.critical("the process ends to be replaced: %s", reason)
     logging.shutdown()
     os._exit(STUCK)
 

@@ -16,7 +16,10 @@ from castwork.worker.runnable import Caller
 
 
 def thread_caller(function: TaskFunction[Any, Any], threads: Executor) -> Caller:
-    """A caller that runs the function in a thread, in a copy of the attempt's context."""
+    """A caller that runs the function in a thread, in a copy of the attempt's context.
+
+    A thread cannot be interrupted: the attempt's slot stays taken until the thread is free.
+    """
     invoke = function.invoke
 
     def run(arguments: msgspec.Struct) -> Any:
@@ -25,9 +28,9 @@ def thread_caller(function: TaskFunction[Any, Any], threads: Executor) -> Caller
         except StopIteration as error:  # a future refuses it, so that the attempt would never end
             raise RuntimeError("the function let StopIteration out") from error
 
-    def call(_: Attempt, arguments: msgspec.Struct) -> Awaitable[Any]:
+    def call(attempt: Attempt, arguments: msgspec.Struct) -> Awaitable[Any]:
         context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(threads, context.run, run, arguments)
+        attempt.thread = thread = threads.submit(context.run, run, arguments)
+        return asyncio.wrap_future(thread)
 
     return call
