@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections import Counter
 
+import pytest
 import redis
 from tests.eventually import eventually
 from tests.faults.ledger import Ledger
@@ -49,3 +51,34 @@ async def test_worker_that_stops_in_mid_flow_keeps_nothing(
     await eventually(lambda: ledger.states(ids) == {"succeeded": len(ids)})
     ledger.assert_conserved(ids, succeeded=len(ids))
     assert runs == dict.fromkeys(ids, 1)
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "thread"])
+async def test_worker_that_is_stopped_during_a_start_hook_leaves_at_once(
+    app: App, plain: redis.Redis, kind: str
+) -> None:
+    begun, waited_for = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    @app.task(queue="work")
+    async def work() -> None: ...
+
+    async def hang() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    def hang_in_thread() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        waited_for.wait(30)
+
+    app.on_worker_start(hang if kind == "coroutine" else hang_in_thread)
+    worker = app.worker(["work"])
+    running = asyncio.create_task(worker.run())
+    await begun.wait()
+    worker.stop()
+    async with asyncio.timeout(10):
+        await running
+    waited_for.set()
+
+    assert not worker.started.is_set()
+    assert await app.workers() == []

@@ -105,8 +105,9 @@ class Worker:
             ServerUnavailable, AuthenticationFailed, ServerUnsupported: at the start only.
         """
         await self._connections.open()
-        for hook in self._on_start:
-            await call_handler(hook)
+        if not await self._prepare():
+            logger.info("stopped before it began")
+            return
         self._started_at = time.time()
         self.id = self._connections.new_worker_id()
         threads = self._make_threads()
@@ -125,6 +126,24 @@ class Worker:
         if self._on_stuck is not None:
             self._stuck = reason
             self.stop()
+
+    async def _prepare(self) -> bool:
+        """Call the start hooks; False if `stop` came first, which nothing needs to hold up."""
+
+        async def call_hooks() -> None:
+            for hook in self._on_start:
+                await call_handler(hook)
+
+        hooks = asyncio.create_task(call_hooks())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({hooks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if hooks.done():
+                await hooks
+            return not self._stopping.is_set()
+        finally:
+            hooks.cancel()
+            stopping.cancel()
 
     def stop(self) -> None:
         """Begin to stop: no new tasks, the running ones get the grace period."""

@@ -17,6 +17,7 @@ from castwork.cli.failure import MISUSED, Failure
 from castwork.cli.loading import find_own_api, load_app, load_module
 from castwork.cli.options import Host, Lifeline, Module, Port, Redis
 from castwork.cli.session import refuse_private
+from castwork.cli.supervise.leaving import leave_within
 from castwork.cli.supervise.lifeline import watch_lifeline
 from castwork.cli.supervise.listening import listen_on, url_of
 from castwork.cli.supervise.logs import configure_logging
@@ -39,11 +40,11 @@ def gateway(
     listener: Annotated[int | None, typer.Option("--listener", hidden=True)] = None,
 ) -> None:
     """Serve HTTP: the module's `api` if it is an ASGI app, else castwork's own gateway."""
-    configure_logging()
     watch_lifeline(lifeline, grace=GRACE)
     app = load_app(module, redis)
     refuse_private(app)
     api = find_api(app, module)
+    configure_logging()
     opened = listen_on(host, port) if listener is None else socket.socket(fileno=listener)
     opened.set_inheritable(False)
     run_loop(_serve(app, api, opened))
@@ -111,3 +112,4 @@ async def _serve(app: App, api: Any, listener: socket.socket) -> None:
         await server.serve(sockets=[listener])
     finally:
         await asyncio.shield(app.close())
+        leave_within(GRACE, 0)

@@ -46,7 +46,8 @@ class Supervisor:
 
     async def run(self, *side: Coroutine[Any, Any, None]) -> int:
         """Run the children and, beside them, some coroutines; returns the exit code."""
-        on_stop_signals(self._stop.set, self._kill)
+        loop = asyncio.get_running_loop()
+        on_stop_signals(self._stop.set, lambda: loop.call_soon_threadsafe(self._kill))
         keepers = [asyncio.create_task(child.keep_running()) for child in self.children]
         beside = [asyncio.create_task(self._guard(one)) for one in side]
         try:

@@ -11,11 +11,12 @@ import sys
 import msgspec
 
 from castwork.app import App
-from castwork.cli.failure import STUCK, one_line_errors
+from castwork.cli.failure import FAILED, STUCK, one_line_errors
 from castwork.cli.loading import load_app
 from castwork.cli.session import refuse_private
+from castwork.cli.supervise.leaving import leave_within
 from castwork.cli.supervise.lifeline import watch_lifeline
-from castwork.cli.supervise.logs import configure_logging
+from castwork.cli.supervise.logs import configure_logging, unmute_own_loggers
 from castwork.cli.supervise.loops import run_loop
 from castwork.cli.supervise.signals import on_stop_signals
 from castwork.model.worker_options import WorkerOptions, WorkerSettings
@@ -25,6 +26,9 @@ logger = logging.getLogger("castwork.cli.supervise.worker_process")
 
 #: Garbage is looked for less often than Python's 700 new objects: tasks make little garbage.
 _COLLECT = (5_000, 20, 50)
+
+#: Seconds that threads get to end once the worker has stopped.
+_PATIENCE = 3.0
 
 
 class WorkerArguments(msgspec.Struct):
@@ -50,9 +54,9 @@ def main() -> None:
     arguments = msgspec.json.decode(sys.argv[1], type=WorkerArguments)
     with one_line_errors():
         grace = WorkerSettings.of(arguments.options).grace
-        configure_logging()
         watch_lifeline(arguments.lifeline, grace=grace)
         app = load_app(arguments.module, arguments.redis)
+        configure_logging()
         refuse_private(app)
         run_loop(_run(app, arguments))
 
@@ -76,11 +80,19 @@ async def _run(app: App, arguments: WorkerArguments) -> None:
         await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         # Objects that live by now live on: the collector need not look at them again and again.
+        unmute_own_loggers()  # a start hook may have set up logging
         gc.freeze()
         gc.set_threshold(*_COLLECT)
         await running
     finally:
         await app.close()
+        # What was not started has claimed nothing, and nobody waits for its hooks.
+        leave_within(_PATIENCE if made.started.is_set() else 0.5, _code_of(sys.exception()))
+
+
+def _code_of(error: BaseException | None) -> int:
+    """The exit code of a process that ends with this error."""
+    return 0 if error is None else FAILED
 
 
 def _leave_stuck(reason: str) -> None:
