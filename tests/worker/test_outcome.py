@@ -94,6 +94,60 @@ def test_a_retry_of_ones_own_says_when_or_leaves_it_to_the_backoff() -> None:
         after(make_attempt(), Late())
 
 
+def in_task_groups(*errors: BaseException) -> BaseException:
+    return BaseExceptionGroup("outer", [BaseExceptionGroup("inner", errors), ValueError("last")])
+
+
+def test_signals_are_seen_inside_of_groups() -> None:
+    discard, retry = Discard("no such user"), Retry("busy", after=7.5)
+
+    discarded = after(make_attempt(), in_task_groups(ValueError("x"), retry, discard))
+    assert isinstance(discarded, Finish)
+    assert discarded.error is not None
+    assert (discarded.error.type, discarded.error.message) == ("Discard", "no such user")
+    retried = after(make_attempt(), in_task_groups(ValueError("x"), retry))
+    assert isinstance(retried, Park)
+    assert (retried.delay, retried.error.message) == (7.5, "busy")
+    assert after(make_attempt(), in_task_groups(discard, LeaseLost("gone"))) == Drop()
+
+
+def test_a_group_of_failures_is_named_by_its_first() -> None:
+    outcome = after(make_attempt(), in_task_groups(KeyError("a"), OSError("b")))
+
+    assert isinstance(outcome, Park)
+    assert (outcome.error.type, outcome.error.message) == ("KeyError", "'a'")
+    assert "OSError: b" in outcome.error.traceback
+
+
+@pytest.mark.parametrize("raised", [KeyError("x"), SystemExit(1), RecursionError()])
+def test_an_exception_without_text_is_described_all_the_same(raised: BaseException) -> None:
+    class NoText(Exception):
+        def __str__(self) -> str:
+            raise raised
+
+    outcome = after(make_attempt(), NoText())
+
+    assert isinstance(outcome, Park)
+    assert outcome.error.type == "NoText"
+    assert type(raised).__name__ in outcome.error.message
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        (Ending.LOST, Drop()),
+        (Ending.CANCEL, Finish(TaskState.CANCELLED)),
+        (Ending.STOP, Release(started=False)),
+    ],
+)
+def test_what_an_interruption_led_to_is_no_failure(ending: Ending, expected: Outcome) -> None:
+    attempt = make_attempt()
+    attempt.end(ending)
+
+    assert after(attempt, ValueError("while it cleaned up")) == expected
+    assert after(attempt, in_task_groups(ValueError("x"))) == expected
+
+
 def test_discard_ends_at_once() -> None:
     outcome = after(make_attempt(), Discard("no such user"))
 

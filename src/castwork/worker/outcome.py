@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Callable
 
 import msgspec
 
@@ -57,6 +58,12 @@ Outcome = Finish | Park | Bury | Release | Drop
 #: task may be the neighbour of the culprit; but who allows one attempt only wants no second.
 _CRASHES = 3
 
+#: Exceptions of a group that decide before the others, in this order.
+_SIGNALS = (LeaseLost, Discard, Retry)
+
+#: Endings that were asked for, so that the exception which an interruption led to is no failure.
+_INTERRUPTIONS = (Ending.LOST, Ending.CANCEL, Ending.STOP)
+
 #: The outcome of a function that returned None; made once, as short tasks mostly return None.
 SUCCEEDED = Finish(TaskState.SUCCEEDED)
 
@@ -83,13 +90,15 @@ def after_error(attempt: Attempt, error: BaseException, info: ErrorInfo) -> Outc
 
     Args:
         attempt: the attempt.
-        error: the exception.
+        error: the exception; of a group of exceptions one decides, see `deciding`.
         info: the exception as `describe` gives it.
     """
-    if isinstance(error, asyncio.CancelledError):
-        return after_interruption(attempt, info.worker)
+    error = deciding(error)
     if isinstance(error, LeaseLost):
         return Drop()
+    # Code that is interrupted may turn its CancelledError into another exception.
+    if isinstance(error, asyncio.CancelledError) or attempt.ended_by in _INTERRUPTIONS:
+        return after_interruption(attempt, info.worker)
     if isinstance(error, Discard):
         return Finish(TaskState.FAILED, error=info)
     # SystemExit and KeyboardInterrupt of a task must not end the worker.
@@ -158,18 +167,41 @@ def _after_failure(attempt: Attempt, error: ErrorInfo, after: float | None = Non
 
 def describe(exception: BaseException, *, attempt: int = 0, worker_id: str = "") -> ErrorInfo:
     """An exception as data, with the last frames of its traceback. Raises nothing itself."""
-    try:
-        message = str(exception)
-        frames = "".join(traceback.format_exception(exception, limit=-8))
-    except Exception as error:
-        message, frames = f"(no text: its own raised {type(error).__name__})", ""
+    cause = deciding(exception)
     return ErrorInfo(
-        type=type(exception).__name__,
-        message=_encodable(message[:2000]),
-        traceback=_encodable(frames[-4000:]),
+        type=type(cause).__name__,
+        message=_text(lambda: str(cause))[:2000],
+        traceback=_text(lambda: "".join(traceback.format_exception(exception, limit=-8)))[-4000:],
         attempt=attempt,
         worker=worker_id,
     )
+
+
+def deciding(error: BaseException) -> BaseException:
+    """Of a group of exceptions, as an `asyncio.TaskGroup` raises, the exception that decides.
+
+    It is the first that says what becomes of the task: that its lease is lost, else `Discard`, else
+    `Retry`; without such a signal it is the first of all.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    found: list[BaseException] = []
+    inside: list[BaseException] = [error]
+    while inside:
+        one = inside.pop()
+        if isinstance(one, BaseExceptionGroup):
+            inside += reversed(one.exceptions)
+        else:
+            found.append(one)
+    return next((one for kind in _SIGNALS for one in found if isinstance(one, kind)), found[0])
+
+
+def _text(make: Callable[[], str]) -> str:
+    """Text that users' code makes, whatever that code raises."""
+    try:
+        return _encodable(make())
+    except BaseException as error:
+        return f"(no text: its own raised {type(error).__name__})"
 
 
 def _encodable(text: str) -> str:
