@@ -13,7 +13,7 @@ import redis
 
 from castwork.embedded import EmbeddedServer
 from castwork.model.chunk import Chunk
-from castwork.model.errors import OutOfMemory, UndecodableEntry
+from castwork.model.errors import InvalidArguments, OutOfMemory, UndecodableEntry
 from castwork.model.position import START, Position
 from castwork.model.queue import Queue
 from castwork.model.settings import LinkSettings
@@ -91,8 +91,9 @@ async def test_a_chunk_reads_the_same_live_and_from_the_stream(
 
 
 async def test_data_without_a_json_form_sends_nothing(outputs: Outputs) -> None:
-    with pytest.raises(TypeError):
-        outputs.append("task", Chunk("1-1", "chunk", object()))
+    for data in (object(), "\ud800"):
+        with pytest.raises(InvalidArguments, match="no JSON form"):
+            outputs.append("task", Chunk("1-1", "chunk", data))
 
     assert await outputs.newest("task") is None
 

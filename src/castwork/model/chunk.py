@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from castwork.model.codec import encode_value
-from castwork.model.errors import UndecodableEntry
+from castwork.model.errors import InvalidArguments, UndecodableEntry
 from castwork.model.position import Position
 
 #: The kind of the chunk that voids what earlier attempts wrote.
@@ -58,9 +58,19 @@ def encode_data(chunk: Chunk) -> bytes:
     """The data of a chunk as the stream holds it: JSON, or empty for None.
 
     Raises:
-        TypeError: the data has no JSON form.
+        InvalidArguments: the data has no JSON form.
     """
-    return b"" if chunk.data is None else encode_value(chunk.data)
+    data = chunk.data
+    if data is None:
+        return b""
+    if type(data) is msgspec.Raw:
+        return bytes(data)
+    try:
+        return encode_value(data)
+    except Exception as error:
+        raise InvalidArguments(
+            f"a chunk of kind {chunk.kind!r} has no JSON form: {error}"
+        ) from error
 
 
 def encode_live(chunk: Chunk, data: bytes) -> bytes:

@@ -21,6 +21,7 @@
   * AmbiguousId (LookupError)               dead letters of several queues have the id
   * QueueFull                               the queue is at its `max_depth`
   * ResultTimeout (TimeoutError)            no result yet; the task goes on
+  * ResultNotKept                           a stream ended well, and has too many items for a result
   * TaskError                               the task ended without a result
     * TaskFailed                            it refused the work (`Discard`)
     * TaskDead                              it ran out of attempts, or can never run
@@ -155,6 +156,18 @@ class QueueFull(CastworkError):
 
 class ResultTimeout(CastworkError, TimeoutError):
     """The result did not come within the timeout. The task is not cancelled by this."""
+
+
+class ResultNotKept(CastworkError):
+    """The task succeeded, and its items together are over `Limits.result`: read its output.
+
+    Attributes:
+        task_id: the task.
+    """
+
+    def __init__(self, task_id: str, message: str) -> None:
+        super().__init__(f"task {task_id} succeeded: {message}")
+        self.task_id = task_id
 
 
 class TaskError(CastworkError):

@@ -114,6 +114,8 @@ class Signature:
             raise InvalidArguments(str(error), field=field_of(str(error))) from error
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise InvalidArguments(f"the arguments are not JSON: {error}") from error
+        except Exception as error:  # whatever a validator of the user's own raises
+            raise _refused(error) from error
 
     def decode_text(self, raw: bytes) -> msgspec.Struct:
         """Decode the arguments of an adopted entry, whose fields are all text.
@@ -149,6 +151,8 @@ class Signature:
             return msgspec.convert(named, self.struct, strict=strict, dec_hook=load_foreign)
         except (msgspec.ValidationError, ValueError) as error:
             raise InvalidArguments(str(error), field=field_of(str(error))) from error
+        except Exception as error:  # whatever a validator of the user's own raises
+            raise _refused(error) from error
 
     def caller(self, function: Callable[..., Any]) -> Callable[[msgspec.Struct], Any]:
         """Return a callable that calls the function with decoded arguments."""
@@ -232,6 +236,11 @@ def _frozen_default(default: Any) -> Any:
         kept = default
         return msgspec.field(default_factory=lambda: type(kept)(kept))
     return default
+
+
+def _refused(error: Exception) -> InvalidArguments:
+    """The error for arguments that the user's own validation does not take."""
+    return InvalidArguments(f"the arguments were refused: {type(error).__name__}: {error}")
 
 
 def field_of(message: str) -> str:

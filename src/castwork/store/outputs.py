@@ -102,7 +102,7 @@ class Outputs:
             What to await until the stream has the chunk. Chunks get there in the order of calls.
 
         Raises:
-            TypeError: the data has no JSON form; nothing was sent.
+            InvalidArguments: the data has no JSON form; nothing was sent.
             NotOpen: the connections were closed.
         """
         key = self.place.keys.output(task_id)

@@ -67,7 +67,8 @@ class TaskFunction(Generic[P, R]):
         self._plan = Plan(settings.name, self._options)
         result_type = signature.result_type()
         try:
-            self._decode = msgspec.json.Decoder(result_type, dec_hook=load_foreign).decode
+            #: Decodes a result.
+            self.decode_result = msgspec.json.Decoder(result_type, dec_hook=load_foreign).decode
         except TypeError as error:
             raise DefinitionError(
                 f"task function {settings.name!r}: its result type {result_type} has no JSON"
@@ -198,7 +199,7 @@ class TaskFunction(Generic[P, R]):
         return self._handle(task_id or own_id(self.queue.id_prefix, id))
 
     def _handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
-        return Task(task_id, self.store, self._decode, created=created, since=since)
+        return Task(task_id, self.store, self.decode_result, created=created, since=since)
 
 
 class CoroutineFunction(TaskFunction[P, R]):
@@ -233,7 +234,7 @@ class StreamFunction(TaskFunction[P, R], Generic[P, R, C]):
         return cast("StreamTask[R, C]", super().task(task_id, id=id))
 
     def _handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
-        return StreamTask(task_id, self.store, self._decode, created=created, since=since)
+        return StreamTask(task_id, self.store, self.decode_result, created=created, since=since)
 
 
 _KINDS: dict[Kind, type[TaskFunction[Any, Any]]] = {

@@ -11,6 +11,7 @@ import msgspec
 
 from castwork.model.chunk import Chunk
 from castwork.model.errors import (
+    ResultNotKept,
     TaskCancelled,
     TaskDead,
     TaskError,
@@ -83,11 +84,15 @@ class Task(Generic[R_co]):
         Raises:
             ResultTimeout: the task has not ended in time; it goes on.
             TaskFailed, TaskDead, TaskCancelled, TaskExpired: the task ended without a result.
+            ResultNotKept: the task is a stream that ended well, and its items are too much to be
+                kept as a result.
             TaskNotFound: there is no such task, or its record passed its TTL.
         """
         record = await self._outcome(timeout)
         if record.status is not TaskState.SUCCEEDED:
             raise error_of(self.id, record)
+        if record.result is msgspec.UNSET and record.error is not None:
+            raise ResultNotKept(self.id, record.error.message)
         value: R_co = (
             self._decode(record.result) if record.result is not msgspec.UNSET else None  # type: ignore[assignment]
         )

@@ -54,12 +54,32 @@ class Drop(msgspec.Struct, frozen=True, gc=False):
 
 Outcome = Finish | Park | Bury | Release | Drop
 
+
+class NotKept:
+    """Stands for the result of a stream that has ended well, and whose items are too much to keep.
+
+    Args:
+        size: bytes that the result would have.
+        limit: bytes that a result may have.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        self.reason = ErrorInfo(
+            "ResultNotKept",
+            f"the stream's items make {size:,} bytes, and a result may have {limit:,}: read them"
+            " from the output, or raise Limits.result",
+        )
+
+
 #: Workers that may be lost while they hold a task. It is apart from the task's `attempts`, as the
 #: task may be the neighbour of the culprit; but who allows one attempt only wants no second.
 _CRASHES = 3
 
 #: Exceptions of a group that decide before the others, in this order.
 _SIGNALS = (LeaseLost, Discard, Retry)
+
+#: Exceptions that another attempt would raise again.
+_HOPELESS = (InvalidArguments, PayloadTooLarge)
 
 #: Endings that were asked for, so that the exception which an interruption led to is no failure.
 _INTERRUPTIONS = (Ending.LOST, Ending.CANCEL, Ending.STOP)
@@ -80,6 +100,8 @@ def after_value(value: object, limit: int) -> Outcome:
         if len(result) > limit:
             raise PayloadTooLarge("the task's result", len(result), limit)
     except Exception as error:
+        if isinstance(value, NotKept):
+            return Finish(TaskState.SUCCEEDED, error=value.reason)
         # Too large, or without a JSON form: another attempt would give such a result again.
         return Bury(describe(error))
     return Finish(TaskState.SUCCEEDED, result)
@@ -102,7 +124,7 @@ def after_error(attempt: Attempt, error: BaseException, info: ErrorInfo) -> Outc
     if isinstance(error, Discard):
         return Finish(TaskState.FAILED, error=info)
     # SystemExit and KeyboardInterrupt of a task must not end the worker.
-    if isinstance(error, InvalidArguments) or not isinstance(error, Exception):
+    if isinstance(error, _HOPELESS) or not isinstance(error, Exception):
         return Bury(info)
     after = error.after if isinstance(error, Retry) else None
     # Looked at once more: a subclass may set `after` itself.

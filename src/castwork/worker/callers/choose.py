@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from typing import Any
 
+import msgspec
+
 from castwork.model.settings import Limits
 from castwork.model.signature import Kind
 from castwork.tasks.chain import Chain
@@ -13,6 +15,7 @@ from castwork.worker.attempt import Attempt
 from castwork.worker.callers.coroutine import coroutine_caller
 from castwork.worker.callers.stream import stream_caller
 from castwork.worker.callers.thread import thread_caller
+from castwork.worker.outcome import NotKept
 from castwork.worker.runnable import Caller, Runnable
 
 
@@ -32,7 +35,7 @@ class Callers:
 
     def runnable(self, function: TaskFunction[Any, Any]) -> Runnable:
         """The function with its caller."""
-        return Runnable(function, self._wrapped(self._choose(function)))
+        return Runnable(function, self._wrapped(function, self._choose(function)))
 
     def _choose(self, function: TaskFunction[Any, Any]) -> Caller:
         kind = function.signature.kind
@@ -42,15 +45,23 @@ class Callers:
             return stream_caller(function, self._limits)
         return thread_caller(function, self._threads)
 
-    def _wrapped(self, call: Caller) -> Caller:
-        around = self._around
+    def _wrapped(self, function: TaskFunction[Any, Any], call: Caller) -> Caller:
+        around, decode = self._around, function.decode_result
         if around.is_empty:
             return call
 
-        def wrapped(attempt: Attempt, arguments: Any) -> Any:
-            async def innermost() -> Any:
-                return await call(attempt, arguments)
+        async def wrapped(attempt: Attempt, arguments: Any) -> Any:
+            not_kept: NotKept | None = None
 
-            return around.call(attempt, innermost)
+            async def innermost() -> Any:
+                nonlocal not_kept
+                value = await call(attempt, arguments)
+                if isinstance(value, NotKept):
+                    not_kept = value
+                    return None
+                return decode(value) if isinstance(value, msgspec.Raw) else value
+
+            value = await around.call(attempt, innermost)
+            return not_kept if value is None and not_kept is not None else value
 
         return wrapped

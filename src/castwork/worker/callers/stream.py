@@ -6,11 +6,55 @@ from typing import Any
 
 import msgspec
 
-from castwork.model.errors import PayloadTooLarge
+from castwork.model.codec import encode_value
+from castwork.model.errors import InvalidArguments
 from castwork.model.settings import Limits
 from castwork.tasks.function import TaskFunction
 from castwork.worker.attempt import Attempt
+from castwork.worker.outcome import NotKept
 from castwork.worker.runnable import Caller
+
+
+class Items:
+    """The items of a stream, to be its result: as JSON, so that no item is kept besides.
+
+    Args:
+        joins_text: whether the result is one text, else it is a list.
+        most: bytes of a result; beyond them nothing is kept.
+    """
+
+    def __init__(self, *, joins_text: bool, most: int) -> None:
+        self._joins_text = joins_text
+        self._most = most
+        self._parts: list[bytes] = []
+        self._size = 2
+
+    def add(self, item: Any) -> msgspec.Raw:
+        """Add an item, and return its JSON.
+
+        Raises:
+            InvalidArguments: the item has no JSON form, or is no text where the stream is text.
+        """
+        if self._joins_text and not isinstance(item, str):
+            raise InvalidArguments(f"the stream is text, an item is {type(item).__name__}")
+        try:
+            raw = encode_value(item)
+        except Exception as error:
+            raise InvalidArguments(f"an item of the stream has no JSON form: {error}") from error
+        self._size += len(raw) - 2 if self._joins_text else len(raw) + 1
+        if self._size > self._most:
+            self._parts.clear()
+        else:
+            self._parts.append(raw)
+        return msgspec.Raw(raw)
+
+    def result(self) -> msgspec.Raw | NotKept:
+        """All items as one JSON value."""
+        if self._size > self._most:
+            return NotKept(self._size, self._most)
+        if self._joins_text:
+            return msgspec.Raw(b'"' + b"".join(part[1:-1] for part in self._parts) + b'"')
+        return msgspec.Raw(b"[" + b",".join(self._parts) + b"]")
 
 
 def stream_caller(function: TaskFunction[Any, Any], limits: Limits) -> Caller:
@@ -21,18 +65,13 @@ def stream_caller(function: TaskFunction[Any, Any], limits: Limits) -> Caller:
         emitter, generator = attempt.output, invoke(arguments)
         if attempt.number > 1:
             await emitter.reset()
-        items: list[Any] = []
-        size = 0
+        items = Items(joins_text=joins_text, most=most)
         try:
             async for item in generator:
-                items.append(item)
-                size += len(item) if isinstance(item, str) else 16
-                if size > most:
-                    raise PayloadTooLarge("the task's output", size, most)
-                await emitter.emit("chunk", item)
+                await emitter.emit("chunk", items.add(item))
         finally:
             await generator.aclose()
         await emitter.flush()
-        return "".join(items) if joins_text else items
+        return items.result()
 
     return call
