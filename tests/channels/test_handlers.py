@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -57,3 +60,28 @@ async def test_what_a_function_raises_is_raised() -> None:
 
     with pytest.raises(ValueError, match="no"):
         await call_handler(fail)
+
+
+async def test_stop_iteration_of_a_plain_function_is_told() -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(call_handler(lambda: next(iter([]))), 10)
+
+
+async def test_a_handler_waits_for_no_thread_that_others_have_taken(
+    full_executor: None,
+) -> None:
+    called = Called()
+    await asyncio.wait_for(call_handler(called.note, 1), 10)
+    assert called.with_ == [(1,)]
+
+
+@pytest.fixture
+async def full_executor() -> AsyncIterator[None]:
+    """The loop's default executor, whose only thread is taken."""
+    gate = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    taken = loop.run_in_executor(None, gate.wait, 60)
+    yield
+    gate.set()
+    await taken

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import pytest
 from tests.eventually import eventually
 from tests.worker.conftest import MakeRoles, only
 
-from castwork import App, PlainFunction
+from castwork import App, Channel, PlainFunction
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.hung import Hung
 
@@ -143,3 +144,50 @@ async def test_a_timeout_begins_with_the_code(app: App, make_roles: MakeRoles) -
     began = monotonic()
     await eventually(lambda: bool(deadlines))
     assert began + 30.0 <= deadlines[0] <= monotonic() + 30.0
+
+
+async def test_a_plain_handler_of_a_group_has_a_thread_of_the_worker(
+    app: App, gate: threading.Event
+) -> None:
+    threads: list[str] = []
+    numbers = app.channel("numbers", int, history=10)
+
+    @numbers.subscribe(group="ones")
+    def hang(number: int) -> object:
+        threads.append(threading.current_thread().name)
+        gate.wait(60)
+        return object()  # dropped: it has no JSON form, and a group has no results
+
+    await app.open()
+    async with app.worker(concurrency=1, lease=5.0):
+        await numbers.publish(1)
+        await eventually(lambda: bool(threads))
+        assert threads[0].startswith("castwork-task")
+        gate.set()
+        await eventually(lambda: has_acked(numbers), what="the event is handled")
+        assert (await app.dead_letters()[0].list()) == []
+
+
+async def has_acked(numbers: Channel[int]) -> bool:
+    place = numbers._histories.place
+    [group] = await place.call("XINFO", "GROUPS", numbers.history_stream)
+    facts = (
+        dict(group) if isinstance(group, dict) else dict(zip(group[::2], group[1::2], strict=True))
+    )
+    return facts[b"pending"] == 0 and facts[b"entries-read"] == 1
+
+
+async def test_stopping_waits_for_no_thread_that_tasks_have_taken(
+    app: App, gate: threading.Event
+) -> None:
+    @app.task
+    async def fill() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        asyncio.get_running_loop().run_in_executor(None, gate.wait, 60)
+
+    await app.open()
+    worker = app.worker(lease=60.0)
+    async with asyncio.timeout(20):
+        async with worker:
+            await (await fill.enqueue()).result()
+    gate.set()

@@ -408,7 +408,9 @@ async def test_the_thread_of_the_leases_starts_and_ends(
     lease.start()
     await eventually(lambda: idle(plain, roles)[0] < 60_000, what="the thread renews")
     await lease.stop()
-    assert "castwork-lease" not in {thread.name for thread in threading.enumerate()}
+    await eventually(
+        lambda: "castwork-lease" not in {thread.name for thread in threading.enumerate()}
+    )
     assert "castwork-lease" not in {client["name"] for client in plain.client_list()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Generic, TypeVar, overload
 
@@ -9,7 +10,7 @@ import msgspec
 
 from castwork.channels.event import Delivered, EventCodec, Resync
 from castwork.channels.follower import Heard, HistoryFollower, PlainFollower
-from castwork.channels.handlers import Handler, call_handler
+from castwork.channels.handlers import Handler
 from castwork.channels.publisher import Publisher
 from castwork.channels.receipt import Receipt
 from castwork.channels.subscription import Subscription
@@ -228,15 +229,24 @@ class Channel(Generic[E]):
             subscription, self._subscription = self._subscription, None
             await subscription.stop()
 
-    def group_runner(self, group: GroupHandler) -> Callable[[str], Awaitable[None]]:
-        """The function that handles one event of a group, given the event's JSON."""
+    def group_runner(self, group: GroupHandler) -> Callable[[str], Awaitable[None] | None]:
+        """The task function that handles one event of a group, given the event's JSON.
+
+        It is of the handler's own kind: the worker runs a plain handler in one of its threads.
+        """
         codec, handler = self.codec, group.handler
 
         async def run(event: str) -> None:
-            value = codec.decode(event.encode())
-            await call_handler(handler, value)
+            await finish(handler(codec.decode(event.encode())))
 
-        return run
+        def run_in_thread(event: str) -> Awaitable[None] | None:
+            begun = handler(codec.decode(event.encode()))
+            return finish(begun) if inspect.isawaitable(begun) else None
+
+        async def finish(begun: Any) -> None:
+            await begun  # what it answers is nobody's: a group has no results
+
+        return run if inspect.iscoroutinefunction(handler) else run_in_thread
 
     def decode(self, value: Any) -> E:
         """Check plain values against the channel's type. Raises InvalidArguments."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from castwork.redis.threads import in_thread
 
 #: Takes one event; a plain function is called in a thread.
 Handler = Callable[[Any], Awaitable[None] | None]
@@ -20,6 +21,6 @@ async def call_handler(handler: Callable[..., Awaitable[None] | None], *argument
     if inspect.iscoroutinefunction(handler):
         await handler(*arguments)
         return
-    result = await asyncio.to_thread(handler, *arguments)
+    result = await in_thread(handler, *arguments, name="castwork-handler")
     if inspect.isawaitable(result):
         await result

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from castwork.redis.connections import Connections
 from castwork.redis.thread_link import ThreadLink
@@ -54,6 +55,7 @@ class LeaseKeeper:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="castwork-lease", daemon=True)
         self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
 
     def start(self) -> None:
         """Start the thread."""
@@ -62,7 +64,9 @@ class LeaseKeeper:
     async def stop(self) -> None:
         """End the thread."""
         self._stop.set()
-        await asyncio.to_thread(self._thread.join, self._lease)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._lease):
+                await self._ended.wait()
 
     def _link_for(self, slot: int) -> ThreadLink:
         """The thread's connection for a slot; where one server has all slots, one for all."""
@@ -88,6 +92,8 @@ class LeaseKeeper:
             next_renewal = time.monotonic() + self._lease / 3
         for link in self._links.values():
             link.close()
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._ended.set)
 
     def renew(self) -> int:
         """Renew all leases once, and return how many were lost.
