@@ -76,3 +76,29 @@ leave_within(0.05, 3)
 
 def test_a_process_that_is_done_ends_without_waiting() -> None:
     assert run("leave_within(60, 3)") == (0, [])
+
+
+def test_an_exit_in_a_task_of_the_loop_ends_nothing_else() -> None:
+    code, said = run("""
+from castwork.cli.supervise.loops import run_loop
+async def main():
+    async def leave(): sys.exit(2)
+    beside = asyncio.create_task(asyncio.sleep(0.02, "beside"))
+    try:
+        await asyncio.gather(leave())
+    except SystemExit as error:
+        say(error.code)
+    return await beside
+say(run_loop(main()))
+""")
+    assert code == 0
+    assert [line for line in said if "SystemExit" not in line] == ["2", "beside"]
+
+
+def test_an_exit_of_the_program_itself_ends_it() -> None:
+    code, _ = run("""
+from castwork.cli.supervise.loops import run_loop
+async def main(): sys.exit(5)
+run_loop(main())
+""")
+    assert code == 5

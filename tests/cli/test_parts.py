@@ -56,6 +56,7 @@ async def test_a_crash_loop_is_said_and_slowed_down(monkeypatch: pytest.MonkeyPa
     """The program is python itself with an unknown module, which ends at once."""
     monkeypatch.setattr(child_module, "relay_lines", _drop)
     said: list[str] = []
+    gone: list[int] = []
     looping = asyncio.Event()
 
     def say(name: str, line: str) -> None:
@@ -63,13 +64,20 @@ async def test_a_crash_loop_is_said_and_slowed_down(monkeypatch: pytest.MonkeyPa
         if "from now on" in line:
             looping.set()
 
+    async def note(pid: int) -> None:
+        gone.append(pid)
+
+    def misused() -> None:
+        raise AssertionError("a user's program may end with 2, too")
+
     child = Child(
         "worker-1",
-        ["worker", "nosuch_module"],
+        ["worker", "nosuch_module"],  # without a lifeline, as if the module had called exit(2)
         environment={"PATH": "", "PYTHONPATH": ":".join(sys.path)},
         descriptors=(),
         say=say,
-        misused=lambda: None,
+        misused=misused,
+        gone=note,
     )
     keeping = asyncio.create_task(child.keep_running())
     async with asyncio.timeout(40):
@@ -80,6 +88,7 @@ async def test_a_crash_loop_is_said_and_slowed_down(monkeypatch: pytest.MonkeyPa
     async with asyncio.timeout(10):
         await keeping
     assert child.pid == 0
+    assert len(set(gone)) == TOLERATED + 1
 
 
 async def _drop(reader: asyncio.StreamReader, name: str, say: object) -> None:

@@ -105,6 +105,18 @@ def test_a_stuck_worker_is_named_and_replaced(start_up: StartUp) -> None:
     new_workers(up, before, 1)
 
 
+def test_tasks_of_a_worker_that_was_killed_come_back_before_their_lease_ends(
+    start_up: StartUp,
+) -> None:
+    up = start_up("--workers", "1", "--lease", "600").wait_ready()
+    task_id = up.run("enqueue", "nap", "seconds=0.5").stdout.strip()
+    show = ("tasks", "show", task_id, "--json")
+    wait_until(lambda: json.loads(up.run(*show).stdout)["status"] == "running", "it runs")
+    os.kill(up.children("worker")[0], signal.SIGKILL)
+    up.wait_for(r"it held 1 task, which comes back at once")
+    wait_until(lambda: json.loads(up.run(*show).stdout).get("result") == "rested", "it ran again")
+
+
 def test_sigterm_leaves_no_process(start_up: StartUp) -> None:
     up = start_up().wait_ready()
     assert len(up.family()) >= 5  # itself, gateway, two workers, server

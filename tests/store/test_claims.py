@@ -104,6 +104,40 @@ async def test_what_is_left_is_taken_over_page_by_page_and_only_after_its_lease(
     assert {one.deliveries for one in left} == {2}
 
 
+async def test_what_a_worker_held_that_is_known_to_be_gone_is_taken_over_at_once(
+    box: Box, plain: redis.Redis
+) -> None:
+    gone = await box.held(3)
+    await box.put(1)
+    [live] = await box.bob.take()
+
+    assert await box.alice.claims.abandon(lease_ms=60_000) == 3
+    assert await box.alice.claims.abandon(lease_ms=60_000) == 3, "as before"
+    found = await box.bob.claims.recover(1, lease_ms=60_000, cursor="-", count=10)
+    assert [one.entry_id for one in found.left] == [token.entry for token in gone]
+    assert {one.deliveries for one in found.left} == {2}
+    assert live.entry not in {one.entry_id for one in found.left}
+
+
+async def test_what_two_workers_were_lost_with_is_taken_by_who_asks_for_it(
+    box: Box, plain: redis.Redis
+) -> None:
+    tokens = await box.held(4)
+    recover, group = box.bob.claims.recover, box.place.queue.group
+    lost = {"idle": 60_000, "retrycount": 2}
+    plain.xclaim(box.keys.lanes[1], group, "x", 0, [t.entry for t in tokens[:2]], **lost)
+    plain.xclaim(
+        box.keys.lanes[1], group, "x", 0, [t.entry for t in tokens[2:]], idle=60_000, justid=True
+    )
+
+    found = await recover(1, lease_ms=30_000, cursor="-", count=1)
+    assert (found.suspects, [one.entry_id for one in found.left]) == (2, [tokens[2].entry])
+    suspect = await recover(1, lease_ms=30_000, cursor="-", count=1, suspect=True)
+    assert [(one.entry_id, one.deliveries) for one in suspect.left] == [(tokens[0].entry, 3)]
+    long_ago = await recover(1, lease_ms=5_000, cursor="-", count=10)
+    assert (long_ago.suspects, len(long_ago.left)) == (0, 2), "nobody asked for twelve leases"
+
+
 async def test_taking_over_notes_the_newest_entry_of_each_worker(
     box: Box, plain: redis.Redis
 ) -> None:

@@ -19,7 +19,18 @@ async def test_what_is_due_is_told_with_the_wait_for_the_rest(box: Box, plain: r
     assert ids == ["q:1", "q:2"]
     assert wait is not None
     assert 50 < wait <= 60
-    assert (await box.parked.due(1))[0] == ["q:1"]
+
+
+async def test_of_very_many_that_are_due_each_call_takes_another_part(
+    box: Box, plain: redis.Redis
+) -> None:
+    plain.zadd(box.keys.due, {f"q:{number}": number for number in range(170)})
+
+    found = [tuple((await box.parked.due(10))[0]) for _ in range(60)]
+    assert {len(ids) for ids in found} == {10}
+    assert 8 < len(set(found)) <= 16, "16 parts of 10, drawn by chance"
+    assert "q:160" not in {one for ids in found for one in ids}, "the earliest come first"
+    assert len((await box.parked.due(170))[0]) == 170
 
 
 async def test_a_task_that_is_due_is_queued_once_whoever_tries(

@@ -12,7 +12,7 @@ import redis
 from tests.eventually import eventually
 from tests.faults.ledger import Ledger
 
-from castwork import App, current
+from castwork import App, TaskState, current
 from castwork.model.queue import Queue
 
 
@@ -82,3 +82,24 @@ async def test_worker_that_is_stopped_during_a_start_hook_leaves_at_once(
 
     assert not worker.started.is_set()
     assert await app.workers() == []
+
+
+async def test_tasks_of_a_loop_that_ends_go_back_uncounted(app: App, plain: redis.Redis) -> None:
+    begun = asyncio.Event()
+
+    @app.task(queue="work", attempts=1)
+    async def hang() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = await hang.enqueue()
+    before = asyncio.all_tasks()
+    running = asyncio.create_task(app.worker(["work"]).run())
+    await begun.wait()
+    for one in asyncio.all_tasks() - before:  # as `asyncio.run` does at its end
+        one.cancel()
+    with pytest.raises((asyncio.CancelledError, BaseExceptionGroup)):
+        await running
+
+    status = await task.status()
+    assert (status.status, status.error) == (TaskState.QUEUED, None)

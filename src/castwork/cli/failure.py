@@ -22,6 +22,10 @@ MISUSED = 2
 #: supervisor starts another.
 STUCK = 70
 
+#: The same of a process that another castwork process has started. The user's code may end with 2,
+#: too, and must be started again then.
+TOLD_MISUSED = 78
+
 _MISUSES = (DefinitionError, InvalidArguments, PayloadTooLarge, UnknownTask)
 
 
@@ -39,8 +43,12 @@ class Failure(CastworkError):
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """End the process for a castwork error in the block: one line on stderr and an exit code."""
+def one_line_errors(misused: int = MISUSED) -> Iterator[None]:
+    """End the process for a castwork error in the block: one line on stderr and an exit code.
+
+    Args:
+        misused: the exit code that stands for `MISUSED`.
+    """
     try:
         yield
     except* CastworkError as group:  # a worker's roles fail as a group
@@ -48,7 +56,8 @@ def one_line_errors() -> Iterator[None]:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         sys.stderr.write(f"castwork: {one_line(error)}\n")
-        sys.exit(exit_code(error))
+        code = exit_code(error)
+        sys.exit(misused if code == MISUSED else code)
 
 
 def one_line(error: BaseException) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from castwork.cli.failure import MISUSED, Failure, one_line_errors
+import sys
+
+from castwork.cli.failure import MISUSED, TOLD_MISUSED, Failure, one_line_errors
 
 
 def main() -> None:
@@ -12,7 +14,7 @@ def main() -> None:
     option).
     Errors that castwork does not know keep their traceback.
     """
-    with one_line_errors():
+    with one_line_errors(TOLD_MISUSED if "--lifeline" in sys.argv else MISUSED):
         try:
             from castwork.cli.program import cli
         except ModuleNotFoundError as error:

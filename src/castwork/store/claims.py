@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from castwork.model.errors import OutOfMemory, ServerRefused
 from castwork.store.place import QueuePlace
-from castwork.store.scripts import CLAIM, RECOVER, RETIRE
+from castwork.store.scripts import ABANDON, CLAIM, RECOVER, RETIRE
 
 #: Milliseconds after which an idle worker without tasks is forgotten.
 _FORGET_AFTER_MS = 3_600_000
@@ -193,6 +193,18 @@ class Claims:
         args = [self._group, self._worker_id, lease_ms, cursor, count, int(suspect)]
         now_ms, following, suspects, *found = await self._place.run(RECOVER, keys, args)
         return Recovered(now_ms, following.decode(), suspects, [Left(*one) for one in found])
+
+    async def abandon(self, *, lease_ms: int) -> int:
+        """End the leases of this worker, whose process is gone; return how many it had.
+
+        Args:
+            lease_ms: milliseconds that a lease lasts.
+        """
+        args = [self._group, self._worker_id, lease_ms]
+        held = 0
+        for lane in self._lanes:
+            held += int(await self._place.run(ABANDON, [lane], args))
+        return held
 
     async def retire(self, worker_id: str = "") -> int:
         """Forget a worker that leaves, and what nothing has needed for an hour.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from random import randrange
 from typing import Any
 
 from castwork.model.codec import encode
@@ -36,7 +37,7 @@ class Parked:
         self._place = place
 
     async def due(self, limit: int) -> tuple[list[str], float | None]:
-        """Which tasks are due, by the server's clock.
+        """Which tasks are due, by the server's clock; of very many, some of the earliest.
 
         Args:
             limit: ids at most.
@@ -44,7 +45,7 @@ class Parked:
         Returns:
             Their ids, and the seconds until the next one is due; None if there is none.
         """
-        next_ms, *ids = await self._place.run(DUE, [self._place.keys.due], [limit])
+        next_ms, *ids = await self._place.run(DUE, [self._place.keys.due], [limit, randrange(1000)])
         return [_as_text(raw) for raw in ids], next_ms / 1000 if next_ms >= 0 else None
 
     async def unpark(self, ids: list[str]) -> int:

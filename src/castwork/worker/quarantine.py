@@ -44,7 +44,7 @@ class Quarantine:
     async def _is_empty(self) -> bool:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
-        while any(map(len, self._workloads)):
+        while any(len(one) or one.running for one in self._workloads):
             if loop.time() > until:
                 return False
             await asyncio.sleep(_LOOK)

@@ -69,8 +69,7 @@ class Recovery:
 
     async def _pass(self) -> float:
         try:
-            if self._passes:
-                await self.sweep()
+            await self.sweep()
             self._passes += 1
             if self._passes % _RETIRE_EVERY == 0:
                 await self._claims.retire()

@@ -70,6 +70,7 @@ class Runner:
         self._stopping = False
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
+        self._owner = asyncio.current_task()
 
     def begin(self, batch: Batch) -> int:
         """Take the entries of a batch, and run them as far as slots are free.
@@ -203,9 +204,15 @@ class Runner:
                 logger.info("task %s: attempt %d failed: %s", attempt.task_id, attempt.number, said)
             elif not isinstance(error, asyncio.CancelledError):
                 logger.error("task %s raised %s", attempt.task_id, info.type, exc_info=error)
+            if isinstance(error, asyncio.CancelledError) and self._is_ending():
+                attempt.ended_by = attempt.ended_by or Ending.STOP
             return after_error(attempt, error, info)
         except Exception as unforeseen:  # as of a backoff that cannot be computed
             return Bury(describe(unforeseen, attempt=attempt.number, worker_id=self._worker_id))
+
+    def _is_ending(self) -> bool:
+        """Whether the worker itself is cancelled, as when its event loop ends."""
+        return self._owner is not None and self._owner.cancelling() > 0
 
     def _end(self, attempt: Attempt, outcome: Outcome) -> None:
         attempt.finished = True

@@ -51,6 +51,7 @@ def up(  # noqa: PLR0913, PLR0917 - options are arguments
         module,
         workers,
         grace=WorkerSettings().grace if grace is None else grace,
+        lease=WorkerSettings().lease if lease is None else lease,
         worker_options=[
             part
             for name, value in options.items()

@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
-from castwork.cli.failure import MISUSED, STUCK
+from castwork.cli.failure import STUCK, TOLD_MISUSED
 from castwork.cli.supervise.relay import relay_lines
 from castwork.cli.supervise.restarts import Restarts
 
@@ -30,6 +30,7 @@ class Child:
         descriptors: file descriptors that the process inherits, under the same numbers.
         say: prints a line under a name.
         misused: called when the process says that starting it again will not help.
+        gone: awaited with the process id of a process that has ended unasked.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Child:
         descriptors: Sequence[int],
         say: Callable[[str, str], None],
         misused: Callable[[], None],
+        gone: Callable[[int], Awaitable[None]],
     ) -> None:
         self.name = name
         self.environment = environment
@@ -48,6 +50,7 @@ class Child:
         self._descriptors = tuple(descriptors)
         self._say = say
         self._misused = misused
+        self._gone = gone
         self._restarts = Restarts()
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
@@ -66,8 +69,10 @@ class Child:
                 return
             wait = self._restarts.died(time.monotonic())
             self._report(code, wait)
-            if code == MISUSED:
+            if code == TOLD_MISUSED:
                 self._misused()
+            if self._process is not None:
+                await self._gone(self._process.pid)
             await self._pause(wait)
 
     def terminate(self) -> None:

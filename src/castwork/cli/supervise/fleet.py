@@ -16,16 +16,20 @@ from castwork.cli.loading import load_module
 from castwork.cli.overview import server_facts
 from castwork.cli.supervise.banner import Banner
 from castwork.cli.supervise.child import Child
+from castwork.cli.supervise.gone import give_back
 from castwork.cli.supervise.hints import find_hints
 from castwork.cli.supervise.listening import url_of
 from castwork.cli.supervise.ready import wait_for_gateway, wait_for_workers
 from castwork.cli.supervise.supervisor import Supervisor
 from castwork.cli.terminal import Terminal
 from castwork.embedded import EmbeddedServer
-from castwork.model.errors import ServerUnavailable
+from castwork.model.errors import CastworkError, ServerUnavailable
 
 #: Seconds between looks at the embedded server.
 _INTERVAL = 0.5
+
+#: Seconds for giving back the tasks of a process that has ended.
+_PATIENCE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,14 @@ class FleetOptions:
         module: `module:attribute` of the App.
         workers: how many worker processes.
         grace: seconds that running tasks get on a stop.
+        lease: seconds that a worker's leases last.
         worker_options: further arguments of `castwork worker`.
     """
 
     module: str
     workers: int
     grace: float
+    lease: float
     worker_options: Sequence[str]
 
 
@@ -113,7 +119,21 @@ class Fleet:
             descriptors=(supervisor.lifeline, *descriptors),
             say=self._terminal.say,
             misused=supervisor.misused,
+            gone=self._give_back,
         )
+
+    async def _give_back(self, pid: int) -> None:
+        """Give the tasks of a process that has ended back to the other workers."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._app.connections.open()
+                held = await give_back(self._app, pid, lease=self._options.lease)
+        except (CastworkError, TimeoutError) as error:
+            self._terminal.say("castwork", f"its tasks come back after a lease: {error}")
+            return
+        if held:
+            what = "1 task, which comes" if held == 1 else f"{held} tasks, which come"
+            self._terminal.say("castwork", f"it held {what} back at once")
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {URL_VARIABLE: self._url, "PYTHONUNBUFFERED": "1"}

@@ -11,7 +11,7 @@ import sys
 import msgspec
 
 from castwork.app import App
-from castwork.cli.failure import FAILED, STUCK, one_line_errors
+from castwork.cli.failure import FAILED, MISUSED, STUCK, TOLD_MISUSED, one_line_errors
 from castwork.cli.loading import load_app
 from castwork.cli.session import refuse_private
 from castwork.cli.supervise.leaving import leave_within
@@ -52,7 +52,7 @@ class WorkerArguments(msgspec.Struct):
 def main() -> None:
     """Run the worker that the only argument, JSON, describes."""
     arguments = msgspec.json.decode(sys.argv[1], type=WorkerArguments)
-    with one_line_errors():
+    with one_line_errors(MISUSED if arguments.lifeline is None else TOLD_MISUSED):
         grace = WorkerSettings.of(arguments.options).grace
         watch_lifeline(arguments.lifeline, grace=grace)
         app = load_app(arguments.module, arguments.redis)
