@@ -25,6 +25,9 @@ _COUNT = 10
 #: Passes between looks for idle workers and old notes to forget.
 _RETIRE_EVERY = 20
 
+#: Seconds from the start to the first look, at most.
+_FIRST = 1.0
+
 
 class Recovery:
     """Gives the tasks of lost workers another attempt.
@@ -69,13 +72,16 @@ class Recovery:
 
     async def _pass(self) -> float:
         try:
-            await self.sweep()
+            if self._passes:
+                await self.sweep()
             self._passes += 1
             if self._passes % _RETIRE_EVERY == 0:
                 await self._claims.retire()
         except NoGroup:
             logger.debug("queue %s: no group to sweep yet", self._workload.queue.name)
-        return self._lease * random.uniform(0.15, 0.35)
+        wait = self._lease * random.uniform(0.15, 0.35)
+        # A worker that takes a dead one's place looks soon for what its supervisor has given back.
+        return min(wait, _FIRST) if self._passes == 1 else wait
 
     async def sweep(self) -> int:
         """Take over lost tasks, at most as many as there are free slots; return their number."""

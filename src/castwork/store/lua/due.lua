@@ -6,9 +6,16 @@
 -- RETURN  {ms until the next task is due (-1: no task waits), id of a task that is due, ...}
 -- USES now
 local time, limit = now(), tonumber(ARGV[1])
-local parts = math.min(16, math.floor(redis.call('ZCOUNT', KEYS[1], '-inf', time) / limit))
-local skip = math.floor(parts * ARGV[2] / 1000) * limit
-local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time, 'LIMIT', skip, limit)
+
+local function look(skip)
+  return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time, 'LIMIT', skip, limit)
+end
+
+local ids = look(0)
+if #ids == limit then
+  local others = look(math.floor(16 * ARGV[2] / 1000) * limit)
+  if #others > 0 then ids = others end
+end
 local following = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. time, '+inf', 'WITHSCORES',
   'LIMIT', 0, 1)
 local wait = following[2] and following[2] - time or -1
