@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 from tests.channels.conftest import Declare
+from tests.eventually import eventually
 
 from castwork.channels.channel import Channel
 from castwork.channels.event import Delivered, Resync
@@ -112,8 +113,12 @@ async def test_a_listener_of_a_plain_channel_is_told_of_a_reconnect_behind_what_
 
 
 async def test_a_listener_of_a_plain_channel_that_is_too_slow_is_told(
-    declare: Declare, namespace: str
+    declare: Declare,
+    namespace: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("castwork.channels.follower._HELD_BYTES", 100_000)
     channel = declare(f"{namespace}:orders", history=0)
     follower = channel.follower()
     await follower.start()
@@ -129,7 +134,80 @@ async def test_a_listener_of_a_plain_channel_that_is_too_slow_is_told(
 
     follower.close()
     assert got[-1] == Resync(channel.name)
-    assert 1 < len(got) <= 2001
+    assert 500 < len(got) < 2000
+    assert any("were dropped" in line.message for line in caplog.records)
+
+
+async def test_a_burst_on_a_plain_channel_is_heard_whole(
+    declare: Declare, namespace: str, plain: redis.Redis
+) -> None:
+    channel = declare(f"{namespace}:orders", history=0)
+    heard: list[int] = []
+
+    @channel.subscribe
+    async def hear(event: int) -> None:
+        heard.append(event)
+
+    await channel.start()
+    with plain.pipeline(transaction=False) as pipeline:
+        for number in range(20_000):
+            pipeline.publish(channel.name, number)
+        pipeline.execute()
+    await eventually(lambda: len(heard) == 20_000)
+
+    assert heard == list(range(20_000))
+    await channel.stop()
+
+
+@pytest.mark.parametrize("history", [0, 100])
+async def test_a_listener_goes_on_behind_an_event_of_another_type(
+    declare: Declare, namespace: str, plain: redis.Redis, history: int
+) -> None:
+    channel = declare(f"{namespace}:orders", history=history)
+    histories = channel._histories
+
+    async def publish() -> None:
+        while True:
+            for event in (b'"text"', b"7"):
+                await (histories.append(event, history) if history else histories.publish(event))
+
+    publishing = asyncio.create_task(publish())
+    async with asyncio.timeout(10), aclosing(channel.listen()) as listening:  # type: ignore[type-var]
+        got = [await anext(listening) for _ in range(3)]
+    publishing.cancel()
+
+    assert [item.value for item in got if isinstance(item, Delivered)] == [7, 7, 7]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_handler_that_is_added_late_hears(
+    declare: Declare, namespace: str, others: int
+) -> None:
+    channel, first, late = declare(f"{namespace}:orders", history=0), [], []  # type: ignore[var-annotated]
+    if others:
+        channel.subscribe(first.append)
+    await channel.start()
+    channel.subscribe(late.append)
+
+    async def publish() -> None:
+        while True:
+            await channel.publish(1)
+
+    publishing = asyncio.create_task(publish())
+    await eventually(lambda: bool(late))
+    publishing.cancel()
+    assert bool(first) == bool(others)
+    await channel.stop()
+
+
+async def test_a_handler_that_cannot_hear_is_refused(declare: Declare) -> None:
+    channel = declare()
+    await channel.start()
+
+    with pytest.raises(DefinitionError, match="the app is open"):
+        await asyncio.to_thread(channel.subscribe, print)
+    await channel.stop()
+    channel.subscribe(print)
 
 
 async def test_a_closed_follower_ends(declare: Declare, namespace: str) -> None:

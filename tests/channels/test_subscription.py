@@ -145,7 +145,7 @@ async def test_a_stream_that_cannot_be_read_does_not_make_the_handlers_deaf(
     assert (await ear.next(1))[-1] == 2
 
 
-async def test_an_error_that_nobody_foresaw_is_told_on_a_plain_channel_as_a_gap(
+async def test_an_event_that_cannot_be_read_is_skipped_whatever_reading_it_raises(
     declare: Declare, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     channel, ear = declare(f"{namespace}:orders", history=0), Ear()
@@ -154,18 +154,59 @@ async def test_an_error_that_nobody_foresaw_is_told_on_a_plain_channel_as_a_gap(
     async def hear(event: int | Resync) -> None:
         await ear(event)
 
-    def fail(_: bytes) -> int:
-        raise RuntimeError("a bug")
+    decode = channel.codec.decode
+
+    def fail(raw: bytes) -> int:
+        if raw == b"1":
+            raise RuntimeError("a bug")
+        return decode(raw)
 
     await channel.start()
-    with monkeypatch.context() as patched:
-        patched.setattr(channel.codec, "decode", fail)
-        patched.setattr(channel.codec, "encode", lambda event: b"%d" % event)
-        await channel.publish(1)
-        assert await ear.next(1) == ["resync"]
+    monkeypatch.setattr(channel.codec, "decode", fail)
+    await channel._histories.publish(b"1")
     await channel.publish(2)
 
     assert await ear.next(1) == [2]
+
+
+class Unspeakable(Exception):
+    """Its text cannot be had."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    "error",
+    [asyncio.CancelledError(), SystemExit(3), GeneratorExit(), StopIteration(), Unspeakable()],
+    ids=repr,
+)
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_whatever_a_handler_raises_is_its_own_failure(
+    declare: Declare, error: BaseException, in_thread: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel, ear = declare(), Ear()
+
+    def fail(event: int) -> None:
+        if event == 1:
+            raise error
+
+    async def fail_on_the_loop(event: int) -> None:
+        fail(event)
+
+    channel.subscribe(fail if in_thread else fail_on_the_loop)
+
+    @channel.subscribe
+    async def hear(event: int) -> None:
+        await ear(event)
+
+    await channel.start()
+    receipt = await channel.publish(1)
+    await channel.publish(2)
+
+    assert await ear.next(2) == [1, 2]
+    assert (await receipt.applied(timeout=5)).failed
+    assert "failed" in caplog.text
 
 
 async def test_a_stopped_subscription_is_no_member_any_more(

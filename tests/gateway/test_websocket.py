@@ -46,7 +46,11 @@ async def ws(url: str) -> AsyncIterator[Socket]:
 
 
 async def test_events_are_published_and_heard_over_one_socket(ws: Socket) -> None:
-    assert await ws.ask(subscribe="news") == {"type": "subscribed", "channel": "news"}
+    assert await ws.ask(subscribe="news") == {
+        "type": "subscribed",
+        "channel": "news",
+        "id": "0-0",
+    }
     await ws.say(publish="news", event={"n": 1})
     said = {message["type"]: message for message in (await ws.hear(), await ws.hear())}
     event_id = said["published"]["id"]

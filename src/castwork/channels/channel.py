@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Generic, TypeVar, overload
 
@@ -14,12 +16,14 @@ from castwork.channels.handlers import Handler
 from castwork.channels.publisher import Publisher
 from castwork.channels.receipt import Receipt
 from castwork.channels.subscription import Subscription
-from castwork.model.errors import DefinitionError
+from castwork.model.errors import DefinitionError, InvalidArguments, ServerError
 from castwork.model.option_values import Check, Seconds, count, duration, seconds, settle, text
 from castwork.model.position import Position
 from castwork.redis.connections import Connections
 from castwork.store.histories import Histories
 from castwork.store.members import Members
+
+logger = logging.getLogger(__name__)
 
 E = TypeVar("E")
 H = TypeVar("H", bound=Handler)
@@ -81,6 +85,9 @@ class Channel(Generic[E]):
         self._handlers: list[Handler] = []
         self.groups: list[GroupHandler] = []
         self._subscription: Subscription[E] | None = None
+        #: The event loop in which the app is open, None while it is not.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"Channel({self.name!r}, history={self.history})"
@@ -137,7 +144,8 @@ class Channel(Generic[E]):
         """Register a handler, as `@channel.subscribe` or `@channel.subscribe(group=...)`.
 
         Without a group every process that opens the app runs the handler, for every event from
-        then on. With a group the workers share the events: each event is a task of one of them,
+        then on. Once the app is open, a handler that is added inside its event loop hears, too.
+        With a group the workers share the events: each event is a task of one of them,
         at least once, with retries and dead letters.
 
         Args:
@@ -146,10 +154,11 @@ class Channel(Generic[E]):
             timeout: seconds that handling one event may take; groups only.
 
         Raises:
-            DefinitionError: a group on a channel without history, or an option has no such value.
+            DefinitionError: a group on a channel without history, or an option has no such value;
+                the app is open, and this is called outside of its event loop.
         """
         if handler is not None:
-            self._handlers.append(handler)
+            self._add(handler)
             return handler
         if group is not None and not self.has_history:
             raise DefinitionError(
@@ -161,15 +170,44 @@ class Channel(Generic[E]):
 
         def register(function: H) -> H:
             if group is None:
-                self._handlers.append(function)
+                self._add(function)
             else:
                 self.groups.append(GroupHandler(group, function, attempts, bound))
             return function
 
         return register
 
+    def _add(self, handler: Handler) -> None:
+        self._handlers.append(handler)
+        if self._loop is None:
+            return
+        try:
+            is_inside = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            is_inside = False
+        if not is_inside:
+            self._handlers.remove(handler)
+            raise DefinitionError(
+                f"channel {self.name!r}: the app is open; subscribe before, or in its event loop"
+            )
+        if self._subscription is not None:
+            self._subscription.add(handler)
+        elif self._starting is None:
+            self._starting = asyncio.create_task(self._start_late())
+
+    async def _start_late(self) -> None:
+        while self._loop is not None:
+            try:
+                await self.start()
+                return
+            except ServerError as error:
+                logger.warning("channel %s: subscribing waits: %s", self.name, error)
+                await asyncio.sleep(1.0)
+
     async def listen(self, after: str | None = None) -> AsyncIterator[Delivered[E] | Resync]:
         """Follow the channel: events as they come, and a `Resync` where some are missing.
+
+        An event that is not of the channel's type is skipped, and logged.
 
         Args:
             after: id of the last event that the caller has, "0" for the whole history; None
@@ -182,8 +220,13 @@ class Channel(Generic[E]):
         async for item in self.listen_raw(after):
             if isinstance(item, Resync):
                 yield item
-            else:
-                yield Delivered(item.id, self.codec.decode(item.event))
+                continue
+            try:
+                event = self.codec.decode(item.event)
+            except InvalidArguments as invalid:
+                logger.error("channel %s: an event was skipped: %s", self.name, invalid)
+                continue
+            yield Delivered(item.id, event)
 
     async def listen_raw(self, after: str | None = None) -> AsyncIterator[Heard | Resync]:
         """Follow the channel as `listen`, with each event as undecoded JSON."""
@@ -215,16 +258,24 @@ class Channel(Generic[E]):
         Raises:
             ConnectionFailed: no server in time.
         """
+        self._loop = asyncio.get_running_loop()
         if self._handlers and self._subscription is None:
+            count = len(self._handlers)
             members = Members.of_channel(self._histories.place) if self.has_history else None
             subscription = Subscription(
                 self.name, self.codec, list(self._handlers), self.follower(), members
             )
             await subscription.start()
+            for handler in self._handlers[count:]:  # added meanwhile
+                subscription.add(handler)
             self._subscription = subscription
 
     async def stop(self) -> None:
         """Stop running this process's handlers."""
+        self._loop = None
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
         if self._subscription is not None:
             subscription, self._subscription = self._subscription, None
             await subscription.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -13,8 +14,11 @@ from castwork.store.histories import Histories, RawEvent
 from castwork.store.place import ChannelPlace
 from castwork.store.tail import Gap, Item, Tail
 
-#: Events held for a slow reader of a channel without history. When there are more, events are lost.
-_HELD = 2000
+logger = logging.getLogger(__name__)
+
+#: Bytes of events held for a slow reader of a channel without history. When there are more, the
+#: older ones are lost.
+_HELD_BYTES = 16_000_000
 
 
 class Heard(NamedTuple):
@@ -41,8 +45,9 @@ class PlainFollower:
 
     def __init__(self, place: ChannelPlace) -> None:
         self._place = place
-        self._inbox = Inbox(max_items=_HELD)
+        self._inbox = Inbox(max_bytes=_HELD_BYTES)
         self._heard: deque[Heard | Resync] = deque()
+        self._dropped = 0
 
     async def start(self) -> None:
         """Subscribe; what is published after the return is heard.
@@ -65,11 +70,22 @@ class PlainFollower:
         """Yield events until the follower is closed."""
         while self._heard or await self._inbox.wait():
             is_torn = self._inbox.take_gap()
+            self._tell_dropped()
             self._heard.extend(Heard("", payload) for payload in self._inbox.take())
             if is_torn:
                 self._heard.append(Resync(self._place.name))
             while self._heard:
                 yield self._heard.popleft()
+
+    def _tell_dropped(self) -> None:
+        count = self._inbox.dropped - self._dropped
+        if count:
+            self._dropped += count
+            logger.warning(
+                "channel %s: %d events were dropped, as their reader is too slow",
+                self._place.name,
+                count,
+            )
 
 
 class HistoryFollower:

@@ -12,7 +12,7 @@ from castwork.channels.event import EventCodec, Resync
 from castwork.channels.follower import Heard, HistoryFollower, PlainFollower
 from castwork.channels.handlers import Handler, call_handler
 from castwork.channels.membership import Membership
-from castwork.model.errors import InvalidArguments, NotOpen, ServerError
+from castwork.model.errors import NotOpen, ServerError
 from castwork.store.members import Members
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,12 @@ class Subscription(Generic[E]):
         self._resync = {handler for handler in handlers if _takes_resync(handler)}
         self._membership: Membership | None = None
         self._tasks: list[asyncio.Task[None]] = []
+
+    def add(self, handler: Handler) -> None:
+        """Hand the events from the next one on to a further handler."""
+        self._handlers.append(handler)
+        if _takes_resync(handler):
+            self._resync.add(handler)
 
     async def start(self) -> None:
         """Subscribe; what is published after the return reaches the handlers.
@@ -104,9 +110,9 @@ class Subscription(Generic[E]):
         error = ""
         try:
             event = self._codec.decode(heard.event)
-        except InvalidArguments as invalid:
+        except Exception as invalid:  # whatever an event holds, the next ones must be heard
             logger.error("channel %s: an event was skipped: %s", self._channel, invalid)
-            error = str(invalid)
+            error = str(invalid)[:500]
         else:
             for handler in self._handlers:
                 error = await self._call(handler, event) or error
@@ -121,13 +127,30 @@ class Subscription(Generic[E]):
                 await self._call(handler, resync)
 
     async def _call(self, handler: Handler, event: Any) -> str:
-        """Call one handler; return its error as text, empty if it raised none."""
+        """Call one handler; return its error as text, empty if it raised none.
+
+        Whatever the handler raises is its own failure: neither a CancelledError of something that
+        it awaited nor a SystemExit ends the subscription, or the process.
+        """
         try:
             await call_handler(handler, event)
-        except Exception as error:
-            logger.exception("channel %s: handler %r failed", self._channel, handler)
-            return f"{type(error).__name__}: {error}"[:500]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                raise  # the subscription is being stopped
+            logger.error("channel %s: handler %r failed", self._channel, handler, exc_info=error)
+            return _text_of(error)
         return ""
+
+
+def _text_of(error: BaseException) -> str:
+    """An error as text, also one that cannot be described."""
+    try:
+        return f"{type(error).__name__}: {error}"[:500]
+    except Exception:
+        return type(error).__name__
 
 
 def _takes_resync(handler: Handler) -> bool:

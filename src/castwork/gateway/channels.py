@@ -15,7 +15,7 @@ from castwork.gateway.hub import Hub
 from castwork.gateway.lookup import find_channel
 from castwork.gateway.requests import read_json
 from castwork.gateway.responses import json_response
-from castwork.gateway.sse import EventStream, Streams, read_position
+from castwork.gateway.sse import EventStream, Streams, read_position, sse_position
 from castwork.gateway.subscriber import Subscriber
 from castwork.model.errors import InvalidArguments
 
@@ -98,6 +98,8 @@ class ChannelRoutes:
 
 
 async def _pieces(subscriber: Subscriber) -> AsyncGenerator[bytes, None]:
+    if subscriber.position:  # so that a client which is cut off at once can go on from here
+        yield sse_position(subscriber.position)
     async with aclosing(subscriber.batches()) as batches:
         async for batch in batches:
             yield b"".join([frame.sse for frame in batch])

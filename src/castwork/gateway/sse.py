@@ -23,6 +23,8 @@ _COMMENT = b":\n\n"
 
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+
 _POSITION = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 
 
@@ -31,13 +33,22 @@ def sse_frame(event: str, data: bytes, event_id: str = "") -> bytes:
 
     Args:
         event: its type; empty for the plain `message` of `EventSource.onmessage`.
-        data: JSON without line breaks.
+        data: JSON; its line breaks, which can only stand between tokens, become spaces.
         event_id: what a client that reconnects sends as `Last-Event-ID`; empty for none.
     """
     head = f"id: {event_id}\n" if event_id else ""
     if event:
-        head += f"event: {event}\n"
-    return b"%sdata: %s\n\n" % (head.encode(), data)
+        head += f"event: {_one_line(event)}\n"
+    return b"%sdata: %s\n\n" % (head.encode(errors="replace"), data.translate(_ONE_LINE))
+
+
+def sse_position(event_id: str) -> bytes:
+    """An id without an event: browsers note it as their `Last-Event-ID`, and call no handler."""
+    return f"id: {event_id}\n\n".encode()
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")
 
 
 def read_position(request: Request, after: str | None) -> str | None:

@@ -13,15 +13,18 @@ from castwork.model.position import Position
 
 logger = logging.getLogger(__name__)
 
-#: Events, and bytes, held for a slow subscriber. When there are more, the queue is dropped.
-HELD = 500
+#: Bytes held for a slow subscriber. When there are more, the queue is dropped.
 HELD_BYTES = 4_000_000
+
+#: Bytes that a frame counts beside its event's.
+_OVERHEAD = 100
 
 #: Seconds between tries to read while the server is away.
 PATIENCE = 0.5
 
-#: Events handed on at once while catching up.
+#: Events, and bytes of them, handed on at once while catching up.
 _BATCH = 100
+_BATCH_BYTES = 256_000
 
 
 class Subscriber:
@@ -50,6 +53,11 @@ class Subscriber:
         if after is not None and not maker.has_history:
             self.put(maker.resync())  # events after that id are not kept anywhere
 
+    @property
+    def position(self) -> str:
+        """Id of the last event that the client has or begins behind; empty without a history."""
+        return "" if self._last is None or not self._maker.has_history else str(self._last)
+
     def begin(self, last: Position) -> None:
         """Take the position of the last event before the first frame that is put."""
         if self._last is None:
@@ -57,19 +65,23 @@ class Subscriber:
 
     def put(self, frame: Frame) -> None:
         """Take a frame; returns at once."""
-        full = len(self._queue) >= HELD or self._bytes + frame.size > HELD_BYTES
-        if full and self._queue:
+        size = frame.size + _OVERHEAD
+        if self._queue and self._bytes + size > HELD_BYTES:
             self._drop()
         self._queue.append(frame)
-        self._bytes += frame.size
+        self._bytes += size
         self._news.set()
 
     def _drop(self) -> None:
+        count = len(self._queue)
         self._queue.clear()
         self._bytes = 0
         if self._maker.has_history:
             self._behind = True
         else:
+            logger.warning(
+                "channel %s: %d events for a slow client dropped", self._maker.name, count
+            )
             self._queue.append(self._maker.resync())
 
     def end(self) -> None:
@@ -105,6 +117,8 @@ class Subscriber:
     def _is_new(self, frame: Frame) -> bool:
         """Whether the client has not had the frame; notes it as had."""
         if frame.position is None:
+            if frame.event is None:
+                self._last = None  # a resync: the positions before it may be of another history
             return True
         if self._last is not None and frame.position <= self._last:
             return False
@@ -115,14 +129,16 @@ class Subscriber:
         """Yield what the history holds behind the last event."""
         reader = self._maker.reader(self._last)
         batch: list[Frame] = []
+        size = 0
         try:
             async for item in reader.catch_up():
                 frame = self._maker.make(item)
                 if frame is not None and self._is_new(frame):
                     batch.append(frame)
-                if len(batch) >= _BATCH:
+                    size += frame.size
+                if len(batch) >= _BATCH or size >= _BATCH_BYTES:
                     yield batch
-                    batch = []
+                    batch, size = [], 0
         except NotOpen:
             self.end()
         except ServerError as error:

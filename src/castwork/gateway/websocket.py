@@ -85,7 +85,8 @@ class Socket:
         self._check_room()
         subscriber = await self._hub.join(channel, after)
         try:
-            await self._send({"type": "subscribed", "channel": name})
+            begins = {"id": subscriber.position} if subscriber.position else {}
+            await self._send({"type": "subscribed", "channel": name, **begins})
         except BaseException:
             subscriber.leave()
             raise

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 
+#: Bytes that a message takes in memory beside its payload.
+_OVERHEAD = 50
+
 
 class Inbox:
     """A listener with a bounded backlog, for one reader.
 
-    When a bound is passed, all messages held are dropped; later ones are held again. `has_gap`
-    then tells the reader to read what Redis keeps, and so it does after the connection was away.
+    When the bound is passed, the older half of what is held is dropped. `has_gap` then tells the
+    reader to read what Redis keeps, and so it does after the connection was away.
 
     Args:
-        max_items: messages held at most.
-        max_bytes: bytes of payload held at most.
+        max_bytes: bytes held at most, with those that Python needs beside a payload.
 
     Attributes:
         has_gap: messages may be missing since the last `take_gap`: some were dropped, or the
             connection was away.
+        dropped: messages dropped so far.
     """
 
-    def __init__(self, *, max_items: int = 10_000, max_bytes: int = 16_000_000) -> None:
+    def __init__(self, *, max_bytes: int = 16_000_000) -> None:
         self.has_gap = False
-        self._max_items = max_items
+        self.dropped = 0
         self._max_bytes = max_bytes
         self._messages: list[bytes] = []
         self._bytes = 0
@@ -34,10 +37,9 @@ class Inbox:
         if self._is_closed:
             return
         self._messages.append(payload)
-        self._bytes += len(payload)
-        if len(self._messages) > self._max_items or self._bytes > self._max_bytes:
-            self._drop()
-            self.has_gap = True
+        self._bytes += len(payload) + _OVERHEAD
+        if self._bytes > self._max_bytes:
+            self._shed()
         self._changed.set()
 
     def on_resumed(self) -> None:
@@ -75,6 +77,16 @@ class Inbox:
         self._is_closed = True
         self._drop()
         self._changed.set()
+
+    def _shed(self) -> None:
+        """Drop the oldest messages until half of the room is free."""
+        messages, count = self._messages, 0
+        while count < len(messages) and self._bytes > self._max_bytes // 2:
+            self._bytes -= len(messages[count]) + _OVERHEAD
+            count += 1
+        del messages[:count]
+        self.dropped += count
+        self.has_gap = True
 
     def _drop(self) -> None:
         self._messages = []

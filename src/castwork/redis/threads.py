@@ -25,7 +25,8 @@ async def in_thread(function: Callable[..., T], *arguments: Any, name: str) -> T
         name: name of the thread, for those who look at a stack.
 
     Raises:
-        RuntimeError: the function let StopIteration out. Whatever else it raises comes as it is.
+        RuntimeError: the function let StopIteration or GeneratorExit out. Whatever
+            else it raises comes as it is.
     """
     loop, context = asyncio.get_running_loop(), contextvars.copy_context()
     done: asyncio.Future[T] = loop.create_future()
@@ -49,12 +50,13 @@ async def in_thread(function: Callable[..., T], *arguments: Any, name: str) -> T
 def call_in_thread(function: Callable[..., T], *arguments: Any) -> T:
     """Call a user's function in the thread that runs this.
 
-    A future refuses StopIteration, so that whoever awaits the function would wait for ever.
+    A future refuses StopIteration, and a coroutine that gets GeneratorExit from one is ended by it:
+    the caller would wait for ever.
 
     Raises:
-        RuntimeError: the function let StopIteration out.
+        RuntimeError: the function let StopIteration or GeneratorExit out.
     """
     try:
         return function(*arguments)
-    except StopIteration as error:
-        raise RuntimeError("the function let StopIteration out") from error
+    except (StopIteration, GeneratorExit) as error:
+        raise RuntimeError(f"the function let {type(error).__name__} out") from error

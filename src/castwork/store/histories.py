@@ -100,7 +100,7 @@ class Histories:
 
         Args:
             event: JSON.
-            keep: events that the history holds. Up to an eighth more stay for a while, and so do
+            keep: events that the history holds. A fifth more may stay for a while, and so do
                 all events that a group has yet to handle.
             asks: whether the publisher asks which processes have applied the event.
 
@@ -164,6 +164,7 @@ class HistorySource:
     """A history as a `Source`: trimmed events are no `Gap` for a reader of the whole history."""
 
     begins_anywhere = True
+    keeps_announced = True
 
     def __init__(self, histories: Histories) -> None:
         self._histories = histories

@@ -143,6 +143,7 @@ class OutputSource:
     """One task's output as a `Source`: trimmed chunks are a `Gap`, also at the beginning."""
 
     begins_anywhere = False
+    keeps_announced = False  # an output goes as a whole
 
     def __init__(self, outputs: Outputs, task_id: str) -> None:
         self._outputs = outputs

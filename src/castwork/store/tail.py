@@ -23,14 +23,15 @@ logger = logging.getLogger(__name__)
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 
-#: Announced entries held for a slow reader. When there are more, the stream is read instead.
-_HELD = 2000
+#: Bytes of announced entries held for a slow reader. When there are more, the stream is read.
+_HELD_BYTES = 4_000_000
 
 #: Entries that one call reads: at first, and at most.
-_FIRST_PAGE, _PAGE = 100, 500
+_FIRST_PAGE, _PAGE = 20, 500
 
-#: Bytes that one call should bring: the next call's number of entries is chosen by them.
-_PAGE_BYTES = 2_000_000
+#: Bytes that one call should bring: the next call's number of entries is chosen by them. A reader
+#: that takes its time holds a page, and a gateway has many readers.
+_PAGE_BYTES = 256_000
 
 #: Seconds between tries to read the stream while the server is away.
 _PATIENCE = 0.2
@@ -88,6 +89,10 @@ class Source(Protocol[V_co]):
     def begins_anywhere(self) -> bool:
         """Whether a reader from `START` gets the oldest entry without a `Gap` before it."""
 
+    @property
+    def keeps_announced(self) -> bool:
+        """Whether an announced entry is in the stream, unless it was trimmed since."""
+
     def parse(self, payload: bytes) -> Item[V_co]:
         """Read the message that announces an entry. Raises UndecodableEntry for other messages."""
 
@@ -106,7 +111,10 @@ class Tail(Generic[V]):
 
     Each announced entry names its predecessor. When that predecessor is not the last item, the
     stream is read. The stream is also read after the connection was away, and when more entries
-    were announced than a slow reader took. Entries that do not decode are skipped, and logged.
+    were announced than a slow reader took. Entries that do not decode are skipped, and logged, and
+    so are announced entries that the stream does not have. A position above the stream's end, as
+    when the server was flushed or the id came from elsewhere, is a `Gap`, behind which the reader
+    goes on with what is there.
 
     For one reader, which may stop in the middle and go on later without losing an item.
 
@@ -126,8 +134,10 @@ class Tail(Generic[V]):
         self._begins_anywhere = after is not None and source.begins_anywhere
         self._behind = after is not None
         self._page_size = _FIRST_PAGE
+        # Up to here the stream has been seen: entries announced before that are doubles.
+        self._seen = START
         self._live: deque[bytes] = deque()
-        self._inbox = Inbox(max_items=_HELD)
+        self._inbox = Inbox(max_bytes=_HELD_BYTES)
         self._is_closed = False
 
     async def start(self) -> None:
@@ -142,7 +152,7 @@ class Tail(Generic[V]):
             await self._source.place.link()
             await self._source.place.listen(self._source.channel, self._inbox)
             if self._from_newest:
-                self.last = await self._source.newest() or START
+                self.last = self._seen = await self._source.newest() or START
         except BaseException:
             self.close()
             raise
@@ -193,9 +203,13 @@ class Tail(Generic[V]):
         items = []
         for number, payload in enumerate(announced):
             item = self._parse(payload)
-            if item is None or item.position <= self.last:
+            if item is None or item.position <= min(self.last, self._seen):
                 continue
-            if item.previous != self.last and not self._follows(item.previous):
+            if (
+                item.position <= self.last
+                or item.previous != self.last
+                and not self._follows(item.previous)
+            ):
                 self._live.extend(announced[number:])
                 break
             self.last = item.position
@@ -220,11 +234,17 @@ class Tail(Generic[V]):
                 yield missed
         while self._live:
             item = self._parse(self._live[0])
+            if item is not None and await self._is_lost(item):
+                gap, self.last = Gap(self.last, item.position), item.previous or START
+                yield gap
             if item is not None and self._is_new(item) and not self._follows(item.previous):
                 # Behind until the stream has been read: the reader may stop, or the reading fail.
                 self._behind = True
                 async for missed in self.catch_up():
                     yield missed
+                if self._is_new(item) and self._source.keeps_announced:
+                    logger.warning("%s: %s is not there", self._source.name, item.position)
+                    item = None
             if item is not None and self._is_new(item):
                 if not self._follows(item.previous):
                     yield self._pass_gap(item.position, item.previous)
@@ -249,10 +269,16 @@ class Tail(Generic[V]):
                 previous = entry.position if item is None else item.previous
                 if not self._follows(previous):
                     yield self._pass_gap(entry.position, previous)
-                self.last = entry.position
+                self.last = self._seen = entry.position
                 if item is not None:
                     yield item
             if len(entries) < count:
+                if self._seen < self.last and self._source.keeps_announced:
+                    newest = await self._source.newest() or START
+                    if newest < self.last:
+                        gap, self.last = Gap(self.last, newest), newest
+                        yield gap
+                    self._seen = self.last
                 self._behind = False
                 return
 
@@ -266,12 +292,18 @@ class Tail(Generic[V]):
         return entries
 
     def _is_new(self, item: Item[V]) -> bool:
-        """Whether the reader has not had the item: its position is behind the reader's.
-
-        A server that was flushed may give ids out anew. The reader then hears nothing until the
-        new ids have passed its position.
-        """
+        """Whether the reader has not had the item: its position is behind the reader's."""
         return item.position > self.last
+
+    async def _is_lost(self, item: Item[V]) -> bool:
+        """Whether the reader's position is one that the stream has not reached.
+
+        An item that was neither seen nor comes behind the reader's position tells so.
+        """
+        if not self._seen < item.position <= self.last:
+            return False
+        newest = await self._source.newest()
+        return newest is not None and newest < self.last
 
     def _follows(self, previous: Position | None) -> bool:
         """Whether an item with this predecessor comes next."""

@@ -13,8 +13,11 @@ if ARGV[7] == '1' then
   end
 end
 
-local length = redis.call('XLEN', history)
-if length > keep + keep / 8 then
+-- A group that lags holds the floor down, and trimming costs more than the event itself. So trimming
+-- is tried once in a number of events, of which each try can take away twice as many.
+local length, bound = redis.call('XLEN', history), tonumber(ARGV[5])
+local step = length > 2 * keep and 100 or math.max(1, math.min(100, math.floor(keep / 16)))
+if length > bound or (length > keep + keep / 8 and length % step == 0) then
   local excess = redis.call('XRANGE', history, '-', '+', 'COUNT', math.min(length - keep, 200) + 1)
   local floor = excess[#excess][1]
   local function lower(id)
@@ -30,7 +33,7 @@ if length > keep + keep / 8 then
     if group.pending > 0 then lower(redis.call('XPENDING', history, group.name)[2]) end
   end
   redis.call('XTRIM', history, 'MINID', floor)
-  if redis.call('XLEN', history) > tonumber(ARGV[5]) then return 'full' end
+  if redis.call('XLEN', history) > bound then return 'full' end
 end
 
 local last = redis.call('XREVRANGE', history, '+', '-', 'COUNT', 1)[1]
