@@ -178,7 +178,7 @@ class App:
         """
         if name in self.channels:
             raise DefinitionError(f"channel {name!r} is declared twice")
-        codec = EventCodec(name, kind, self.settings.limits.payload)
+        codec = EventCodec(f"channel {name!r}", kind, self.settings.limits.payload)
         namespace = self.settings.namespace
         channel = Channel(name, codec, self._connections, namespace, history=history)
         self.channels[name] = channel
@@ -192,7 +192,7 @@ class App:
         """
         if name in self.shared_settings:
             raise DefinitionError(f"setting {name!r} is declared twice")
-        codec = EventCodec(name, kind, self.settings.limits.payload)
+        codec = EventCodec(f"setting {name!r}", kind, self.settings.limits.payload)
         setting = Setting(name, codec, self._connections, self.settings.namespace, default)
         self.shared_settings[name] = setting
         return setting

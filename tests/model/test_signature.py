@@ -64,6 +64,7 @@ def test_rich_types_arrive_as_themselves() -> None:
         ((), {}, "prompt"),
         (("a", "b", "c"), {}, "too many"),
         (("a",), {"mode": "x"}, "mode"),
+        ((), {"model": "x"}, "prompt"),
     ],
 )
 def test_a_call_that_does_not_fit_is_refused(
@@ -80,7 +81,8 @@ def test_a_call_that_does_not_fit_is_refused(
         (b"{}", "prompt"),
         (b'{"prompt": "a", "count": "x"}', "count"),
         (b'{"prompt": "a", "mode": 1}', "mode"),
-        (b"[]", ""),
+        (b"[]", "prompt"),
+        (b"[1]", ""),
         (b"not json", ""),
         (b"\xff\xfe", ""),
     ],
@@ -119,14 +121,56 @@ def test_foreign_text_that_does_not_fit_names_the_field() -> None:
     assert caught.value.field == "count"
 
 
-def test_a_mutable_default_is_not_shared() -> None:
-    def work(tags: list[str] = []) -> None: ...  # noqa: B006 - what users write
+def test_parameters_may_have_names_that_classes_mangle() -> None:
+    def work(__prompt: str, __count: int = 2) -> None: ...
 
     signature = Signature(work)
-    first = signature.decode(b"{}")
-    first.tags.append("x")  # type: ignore[attr-defined]
 
-    assert signature.decode(b"{}").tags == []  # type: ignore[attr-defined]
+    assert signature.parameters == ["__prompt", "__count"]
+    assert signature.encode(("hi",), {"__count": 3}) == b'{"__prompt":"hi","__count":3}'
+    assert call(work, "hi") == (("hi", 2), {})
+    with pytest.raises(InvalidArguments) as caught:
+        signature.decode(b'{"__prompt": 3}')
+    assert caught.value.field == "__prompt"
+
+
+def test_an_empty_list_stands_for_no_arguments() -> None:
+    def work(count: int = 2) -> None: ...
+
+    signature = Signature(work)
+
+    assert signature.decode(b" [] ") == signature.decode(b"{}")
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [("\ud800", "UTF-8"), (float("nan"), "finite"), (object(), "JSON form"), ({(1,): 2}, "JSON")],
+)
+def test_an_argument_without_a_json_form_is_named(value: Any, says: str) -> None:
+    def work(first: Any, second: Any = None) -> None: ...
+
+    with pytest.raises(InvalidArguments, match=f"argument 'second'.*{says}") as caught:
+        Signature(work).encode((1,), {"second": value})
+
+    assert caught.value.field == "second"
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("x"), ZeroDivisionError()])
+def test_whatever_a_types_own_code_raises_is_one_error(error: Exception) -> None:
+    @dataclass
+    class Moody:
+        x: int
+
+        def __post_init__(self) -> None:
+            raise error
+
+    def work(moody: Any) -> None: ...
+
+    work.__annotations__ = {"moody": Moody}
+    signature = Signature(work)
+    for read in (signature.decode, signature.decode_text):
+        with pytest.raises(InvalidArguments, match="were refused"):
+            read(b'{"moody":{"x":1}}')
 
 
 def test_kinds_follow_the_function() -> None:

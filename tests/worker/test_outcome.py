@@ -207,7 +207,7 @@ def test_a_value_is_the_result_if_it_can_be_kept() -> None:
     too_large, no_json = after_value("x" * 100, 100), after_value(object(), 100)
     assert isinstance(too_large, Bury)
     assert isinstance(no_json, Bury)
-    assert (too_large.error.type, no_json.error.type) == ("PayloadTooLarge", "TypeError")
+    assert (too_large.error.type, no_json.error.type) == ("PayloadTooLarge", "NoJsonForm")
 
 
 def test_an_error_that_utf8_cannot_hold_is_told_all_the_same() -> None:

@@ -290,7 +290,7 @@ class Channel(Generic[E]):
         async def run(event: str) -> None:
             await finish(handler(codec.decode(event.encode())))
 
-        def run_in_thread(event: str) -> Awaitable[None] | None:
+        def run_in_thread(event: str) -> Any:
             begun = handler(codec.decode(event.encode()))
             return finish(begun) if inspect.isawaitable(begun) else None
 

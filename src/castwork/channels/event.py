@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from castwork.model.codec import encode_value, load_foreign
-from castwork.model.errors import DefinitionError, InvalidArguments, PayloadTooLarge
+from castwork.model.codec import encode_value
+from castwork.model.errors import InvalidArguments, NoJsonForm, PayloadTooLarge
+from castwork.model.foreign import is_model, load_foreign
+from castwork.model.json_types import make_decoder, prepare_type
+from castwork.model.losses import find_loss
 from castwork.model.signature import field_of
 
 E = TypeVar("E")
@@ -41,7 +45,7 @@ class EventCodec(Generic[E]):
     """Encodes and checks the events of one channel.
 
     Args:
-        channel: for error texts.
+        owner: whose events they are, for error texts, as `channel 'models'`.
         kind: type of the events; `Any` for unchecked JSON.
         limit: bytes that an event may have.
 
@@ -49,16 +53,12 @@ class EventCodec(Generic[E]):
         DefinitionError: the type has no JSON form.
     """
 
-    def __init__(self, channel: str, kind: type[E], limit: int) -> None:
+    def __init__(self, owner: str, kind: type[E], limit: int) -> None:
         self.kind = kind
-        self._channel = channel
+        self._owner = owner
         self._limit = limit
-        try:
-            self._decode = msgspec.json.Decoder(kind, dec_hook=load_foreign).decode
-        except TypeError as error:
-            raise DefinitionError(
-                f"channel {channel!r}: {kind} has no JSON form: {error}"
-            ) from error
+        self._decode: Callable[[bytes], E] = make_decoder(kind, owner)
+        self._ready = prepare_type(kind, owner)
 
     def encode(self, event: E) -> bytes:
         """Encode an event, and check it as a subscriber will.
@@ -69,11 +69,13 @@ class EventCodec(Generic[E]):
         """
         try:
             raw = encode_value(event)
-        except TypeError as error:
-            raise InvalidArguments(f"channel {self._channel!r}: {error}") from error
+        except NoJsonForm as error:
+            raise self._invalid(error) from error
         if len(raw) > self._limit:
-            raise PayloadTooLarge(f"an event of channel {self._channel!r}", len(raw), self._limit)
-        self.decode(raw)
+            raise PayloadTooLarge(f"an event of {self._owner}", len(raw), self._limit)
+        decoded = self.decode(raw)
+        if is_model(self.kind) and (loss := find_loss(event, decoded)):
+            raise InvalidArguments(f"{self._owner}: {type(event).__name__}{loss}")
         return raw
 
     def decode(self, raw: bytes) -> E:
@@ -84,7 +86,7 @@ class EventCodec(Generic[E]):
         """
         try:
             return self._decode(raw)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except Exception as error:  # of msgspec, or of a type's own code
             raise self._invalid(error) from error
 
     def convert(self, value: Any) -> E:
@@ -94,10 +96,11 @@ class EventCodec(Generic[E]):
             InvalidArguments: the values are not of that type; `field` names the culprit.
         """
         try:
-            return msgspec.convert(value, self.kind, dec_hook=load_foreign)
-        except (msgspec.ValidationError, ValueError) as error:
+            converted: E = msgspec.convert(value, self._ready, dec_hook=load_foreign)
+            return converted
+        except Exception as error:  # of msgspec, or of a type's own code
             raise self._invalid(error) from error
 
     def _invalid(self, error: Exception) -> InvalidArguments:
         text = str(error)
-        return InvalidArguments(f"channel {self._channel!r}: {text}", field=field_of(text))
+        return InvalidArguments(f"{self._owner}: {text}", field=field_of(text))

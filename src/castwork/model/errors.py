@@ -13,6 +13,7 @@
   * NotOpen                                 the app is closed, or belongs to another event loop
   * DefinitionError (TypeError)             a decorated function or a channel is declared wrongly
   * InvalidArguments (ValueError)           arguments do not fit the signature
+  * NoJsonForm (ValueError)                 a value that JSON cannot carry as it is
   * PayloadTooLarge (ValueError)            arguments, an event or a result over the limit
   * UndecodableEntry (ValueError)           bytes in Redis that are not what they should be
   * UnknownName (LookupError)               nothing of that name is declared here
@@ -27,6 +28,7 @@
     * TaskDead                              it ran out of attempts, or can never run
     * TaskCancelled                         it was cancelled
     * TaskExpired                           it passed its deadline before it started
+    * ResultUnreadable                      its result is not of the declared type
   * LeaseLost                               another worker owns the attempt now
 
 `Discard` and `Retry`, which a task function raises, stand outside of the tree: see `signals`.
@@ -95,6 +97,18 @@ class InvalidArguments(CastworkError, ValueError):
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)
         self.field = field
+
+
+class NoJsonForm(CastworkError, ValueError):
+    """A value that JSON cannot carry as it is.
+
+    Attributes:
+        path: where in the value, as `$.loss`, or an empty string.
+    """
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class PayloadTooLarge(CastworkError, ValueError):
@@ -203,6 +217,10 @@ class TaskCancelled(TaskError):
 
 class TaskExpired(TaskError):
     """The task's deadline passed before a worker could start it."""
+
+
+class ResultUnreadable(TaskError):
+    """The task succeeded, and its result is not of the type that is declared here."""
 
 
 class LeaseLost(CastworkError):

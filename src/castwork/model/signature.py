@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -11,8 +12,12 @@ from typing import Any
 
 import msgspec
 
-from castwork.model.codec import decode_any, encode_value, load_foreign
-from castwork.model.errors import DefinitionError, InvalidArguments
+from castwork.model.codec import decode_any, encode_value
+from castwork.model.defaults import own_default
+from castwork.model.errors import DefinitionError, InvalidArguments, NoJsonForm
+from castwork.model.foreign import is_model, load_foreign
+from castwork.model.json_types import prepare_type
+from castwork.model.losses import find_loss
 
 
 class Kind(Enum):
@@ -39,7 +44,10 @@ class Signature:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.kind = kind_of(function)
-        self._signature = inspect.signature(function)
+        try:
+            self._signature = inspect.signature(function)
+        except ValueError as error:
+            raise DefinitionError(f"task function {function.__name__!r}: {error}") from error
         hints = _hints(function)
         self.returns: Any = hints.get("return", Any)
         self._hints = hints
@@ -48,7 +56,11 @@ class Signature:
             p.name for p in self._signature.parameters.values() if p.kind is p.KEYWORD_ONLY
         ]
         self.struct = self._make_struct(function.__name__, hints)
-        self._call = None if self._keyword_only else self._make_call(function.__name__)
+        plain_names = not (self._keyword_only or any(map(_is_mangled, self._names)))
+        self._call = self._make_call(function.__name__) if plain_names else None
+        self._models = [
+            (at, name) for at, name in enumerate(self._names) if is_model(hints.get(name))
+        ]
         self._decode = msgspec.json.Decoder(self.struct, dec_hook=load_foreign).decode
 
     def _make_struct(self, name: str, hints: Mapping[str, Any]) -> type[msgspec.Struct]:
@@ -59,17 +71,20 @@ class Signature:
                     f"task function {name!r}: *args and **kwargs cannot be checked or sent;"
                     " name the parameters"
                 )
-            annotation = hints.get(parameter.name, Any)
-            if parameter.default is parameter.empty:
-                fields.append((parameter.name, annotation))
-            else:
-                default = _frozen_default(parameter.default)
-                fields.append((parameter.name, annotation, default))
+            what = f"task function {name!r}, parameter {parameter.name!r}"
+            field = [
+                _field_name(parameter.name),
+                prepare_type(hints.get(parameter.name, Any), what),
+            ]
+            if parameter.default is not parameter.empty:
+                field.append(own_default(parameter.default, what))
+            fields.append(tuple(field))
+        renamed = {_field_name(one): one for one in self._names if _is_mangled(one)}
         try:
             return msgspec.defstruct(
-                f"{name}_args", fields, kw_only=True, forbid_unknown_fields=True
+                f"{name}_args", fields, kw_only=True, forbid_unknown_fields=True, rename=renamed
             )
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise DefinitionError(f"task function {name!r}: {error}") from error
 
     def _make_call(self, name: str) -> type[msgspec.Struct]:
@@ -92,15 +107,43 @@ class Signature:
             InvalidArguments: the arguments do not fit the signature or have no JSON form; `field`
                 names the culprit.
         """
+        bound: Any
         try:
             if self._call is not None:
-                raw = encode_value(self._call(*args, **kwargs))
+                bound = self._call(*args, **kwargs)
             else:
-                raw = encode_value(self._signature.bind(*args, **kwargs).arguments)
+                bound = self._signature.bind(*args, **kwargs).arguments
         except TypeError as error:
-            raise InvalidArguments(str(error)) from error
-        self.decode(raw)
+            raise InvalidArguments(str(error), field=field_of(str(error))) from error
+        try:
+            raw = encode_value(bound)
+        except NoJsonForm as error:
+            raise self._named(error, args, kwargs) from error
+        decoded = self.decode(raw)
+        if self._models:
+            self._refuse_losses(decoded, args, kwargs)
         return raw
+
+    def _named(
+        self, error: NoJsonForm, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> InvalidArguments:
+        """The error for arguments without a JSON form, with the argument's name."""
+        for name, value in self._signature.bind(*args, **kwargs).arguments.items():
+            try:
+                encode_value(value)
+            except NoJsonForm as own:
+                return InvalidArguments(f"argument {name!r}: {own}", field=name)
+        return InvalidArguments(str(error))  # each by itself has a form, as when all are too deep
+
+    def _refuse_losses(
+        self, decoded: msgspec.Struct, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Refuse arguments of which the declared models keep only a part."""
+        given = self._signature.bind(*args, **kwargs).arguments
+        made = msgspec.structs.astuple(decoded)
+        for at, name in self._models:
+            if name in given and (loss := find_loss(given[name], made[at])):
+                raise InvalidArguments(f"argument {name!r}{loss}", field=name)
 
     def decode(self, raw: bytes) -> msgspec.Struct:
         """Decode and validate arguments.
@@ -111,8 +154,10 @@ class Signature:
         try:
             return self._decode(raw)
         except msgspec.ValidationError as error:
+            if raw.strip() == b"[]":  # how PHP writes an object without members
+                return self.decode(b"{}")
             raise InvalidArguments(str(error), field=field_of(str(error))) from error
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidArguments(f"the arguments are not JSON: {error}") from error
         except Exception as error:  # whatever a validator of the user's own raises
             raise _refused(error) from error
@@ -126,7 +171,10 @@ class Signature:
         Raises:
             InvalidArguments: the arguments do not fit; `field` names the culprit.
         """
-        named = decode_any(raw)
+        try:
+            named = decode_any(raw)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise InvalidArguments(f"the arguments are not JSON: {error}") from error
         return self.convert(
             {name: self._from_text(name, named[name]) for name in self._names if name in named},
             strict=False,
@@ -137,7 +185,7 @@ class Signature:
         if looks_like_json and not _takes_text(self._hints.get(name)):
             try:
                 return decode_any(value)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, ValueError, RecursionError):
                 return value
         return value
 
@@ -149,7 +197,7 @@ class Signature:
         """
         try:
             return msgspec.convert(named, self.struct, strict=strict, dec_hook=load_foreign)
-        except (msgspec.ValidationError, ValueError) as error:
+        except msgspec.ValidationError as error:
             raise InvalidArguments(str(error), field=field_of(str(error))) from error
         except Exception as error:  # whatever a validator of the user's own raises
             raise _refused(error) from error
@@ -216,7 +264,7 @@ def kind_of(function: Callable[..., Any]) -> Kind:
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
+    except Exception as error:  # annotations are evaluated, and may raise anything
         raise DefinitionError(
             f"task function {function.__name__!r}: {error}; annotations of task functions"
             " must be importable at run time"
@@ -230,12 +278,14 @@ def _takes_text(hint: Any) -> bool:
     return hint is str
 
 
-def _frozen_default(default: Any) -> Any:
-    """Give each decoded struct its own copy of a mutable default."""
-    if isinstance(default, list | dict | set):
-        kept = default
-        return msgspec.field(default_factory=lambda: type(kept)(kept))
-    return default
+def _is_mangled(name: str) -> bool:
+    """Whether Python gives such a name another form inside of a class."""
+    return name.startswith("__") and not name.endswith("__")
+
+
+def _field_name(parameter: str) -> str:
+    """The name of a parameter's field in the struct of the arguments."""
+    return f"mangled{parameter}" if _is_mangled(parameter) else parameter
 
 
 def _refused(error: Exception) -> InvalidArguments:
@@ -244,9 +294,13 @@ def _refused(error: Exception) -> InvalidArguments:
 
 
 def field_of(message: str) -> str:
-    """Find the argument or field that a message of msgspec names, as in "... - at `$.prompt`"."""
+    """Find the argument or field that a message of msgspec or of Python names.
+
+    As in "... - at `$.prompt`", "... field `prompt`", "... argument: 'prompt'".
+    """
     if "`$." in message:
         return message.rpartition("`$.")[2].rstrip("`").split(".")[0].split("[")[0]
     if "field `" in message:
         return message.partition("field `")[2].partition("`")[0]
-    return ""
+    found = re.search(r"argument:? '([^']+)'", message)
+    return found[1] if found else ""

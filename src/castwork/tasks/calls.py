@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+import msgspec
+
 from castwork.model.call_options import CallOptions
-from castwork.model.codec import encode, encode_value
+from castwork.model.codec import encode_value
 from castwork.model.errors import InvalidArguments, TaskNotFound, UnknownTask
 from castwork.model.option_values import seconds
 from castwork.model.signature import Signature
@@ -78,6 +80,7 @@ def check_arguments(signature: Signature, arguments: bytes | Mapping[str, str]) 
             raise InvalidArguments(
                 f"no parameter {name!r}; there are: {', '.join(known) or 'none'}", field=name
             )
-    decoded = signature.decode_text(encode(arguments))
+    decoded = signature.decode_text(encode_value(arguments))
     # Only the arguments that were given: the worker fills in defaults of its own.
-    return encode_value({name: getattr(decoded, name) for name in arguments})
+    values = dict(zip(known, msgspec.structs.astuple(decoded), strict=True))
+    return encode_value({name: values[name] for name in arguments})

@@ -10,10 +10,9 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 import msgspec
 
 from castwork.model.call_options import CallOptions, CallSettings
-from castwork.model.codec import load_foreign
 from castwork.model.entry import wire_name
-from castwork.model.errors import DefinitionError
 from castwork.model.ids import own_id
+from castwork.model.json_types import make_decoder
 from castwork.model.queue import Queue
 from castwork.model.signature import Kind, Signature
 from castwork.model.task_options import TaskSettings
@@ -65,15 +64,10 @@ class TaskFunction(Generic[P, R]):
         self._submission = submission
         self._options = CallSettings()
         self._plan = Plan(settings.name, self._options)
-        result_type = signature.result_type()
-        try:
-            #: Decodes a result.
-            self.decode_result = msgspec.json.Decoder(result_type, dec_hook=load_foreign).decode
-        except TypeError as error:
-            raise DefinitionError(
-                f"task function {settings.name!r}: its result type {result_type} has no JSON"
-                f" form: {error}"
-            ) from error
+        #: Decodes a result.
+        self.decode_result = make_decoder(
+            signature.result_type(), f"task function {settings.name!r}, result"
+        )
         adopts = store.queue.stream is not None
         #: Decodes a task's arguments; entries of an adopted stream hold them as text.
         self.decode_arguments = signature.decode_text if adopts else signature.decode

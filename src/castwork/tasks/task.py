@@ -12,6 +12,7 @@ import msgspec
 from castwork.model.chunk import Chunk
 from castwork.model.errors import (
     ResultNotKept,
+    ResultUnreadable,
     TaskCancelled,
     TaskDead,
     TaskError,
@@ -86,16 +87,21 @@ class Task(Generic[R_co]):
             TaskFailed, TaskDead, TaskCancelled, TaskExpired: the task ended without a result.
             ResultNotKept: the task is a stream that ended well, and its items are too much to be
                 kept as a result.
+            ResultUnreadable: the result is not of the type that the function declares here.
             TaskNotFound: there is no such task, or its record passed its TTL.
         """
         record = await self._outcome(timeout)
         if record.status is not TaskState.SUCCEEDED:
             raise error_of(self.id, record)
-        if record.result is msgspec.UNSET and record.error is not None:
-            raise ResultNotKept(self.id, record.error.message)
-        value: R_co = (
-            self._decode(record.result) if record.result is not msgspec.UNSET else None  # type: ignore[assignment]
-        )
+        if record.result is msgspec.UNSET:
+            if record.error is not None:
+                raise ResultNotKept(self.id, record.error.message)
+            return None  # type: ignore[return-value]
+        try:
+            value: R_co = self._decode(record.result)
+        except Exception as error:  # of msgspec, or of a type's own code
+            said = f"its result is not of the type that is declared here: {error}"
+            raise ResultUnreadable(self.id, type(error).__name__, said, record.attempts) from error
         return value
 
     async def wait(self, timeout: Seconds | None = None) -> TaskStatus:
