@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -142,7 +143,8 @@ class Task(Generic[R_co]):
         thread cannot be interrupted; its outcome is dropped.
 
         Args:
-            timeout: seconds to wait until a running task has let go.
+            timeout: seconds to wait until a running task has let go; 0 to send the cancel and
+                wait for nothing.
 
         Returns:
             Whether the task is cancelled; False if it had ended before, or still runs.
@@ -150,19 +152,23 @@ class Task(Generic[R_co]):
         Raises:
             TaskNotFound: there is no such task.
         """
-        try:
-            async with asyncio.timeout(patience("timeout", timeout)):
-                while True:
-                    status = await self._request_cancel()
-                    if status is not TaskState.RUNNING:
-                        return status is TaskState.CANCELLED
-                    try:
-                        record = await self._outcome(timeout=1.0)
-                        return record.status is TaskState.CANCELLED
-                    except TimeoutError:
-                        continue  # the message may have been lost: ask again
-        except TimeoutError:
-            return False
+        bound = patience("timeout", timeout)
+        status = await self._request_cancel()  # outside of the bound: however short, it is sent
+        if status is TaskState.RUNNING and bound != 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(bound):
+                    status = await self._until_ended()
+        return status is TaskState.CANCELLED
+
+    async def _until_ended(self) -> TaskState:
+        """Wait until a task that runs has ended, and ask again for its cancel meanwhile."""
+        while True:
+            try:
+                return (await self._outcome(timeout=1.0)).status
+            except TimeoutError:  # the message may have been lost
+                status = await self._request_cancel()
+                if status is not TaskState.RUNNING:
+                    return status
 
     async def _request_cancel(self) -> TaskState:
         records = self._store.records

@@ -8,6 +8,9 @@ from castwork.model.errors import ResultTimeout, TaskNotFound, UndecodableEntry
 from castwork.model.record import Record, decode_record
 from castwork.store.queue_store import QueueStore
 
+#: Seconds between looks at a task whose outcome nobody has told.
+_LOOK_AGAIN = 30.0
+
 
 class _Waiter:
     """Hears of one task."""
@@ -42,7 +45,7 @@ async def wait_for_outcome(
     Args:
         store: the task's queue.
         task_id: the task.
-        timeout: seconds, None for no bound.
+        timeout: seconds, None for no bound; 0 for one look.
         since: monotonic time just before this process enqueued the task; None for a task that may
             not exist.
 
@@ -51,7 +54,13 @@ async def wait_for_outcome(
         TaskNotFound: there is no such task, or its record passed its TTL.
         NotOpen: the connections were closed meanwhile.
     """
+    if timeout == 0:
+        record = await _look(store, task_id, is_known=False)
+        if record is None:
+            raise ResultTimeout(f"task {task_id} has not ended yet")
+        return record
     waiter = _Waiter()
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
             is_heard = await store.told.watch(task_id, waiter, since=since)
@@ -59,11 +68,16 @@ async def wait_for_outcome(
                 record = None if is_heard else await _look(store, task_id, since is not None)
                 if record is not None:
                     return record
-                await waiter.changed.wait()
+                # Nothing tells of a task whose keys were deleted: look again from time to time.
+                timer = loop.call_later(_LOOK_AGAIN, waiter.changed.set)
+                try:
+                    await waiter.changed.wait()
+                finally:
+                    timer.cancel()
                 waiter.changed.clear()
                 store.place.check_open()
-                # Woken without a record: the connection was away, and perhaps the server has lost
-                # its data, the task included.
+                # Woken without a record: the connection was away, or a while has passed. Perhaps
+                # the server has lost its data, the task included.
                 is_heard, since = False, None
             return waiter.record
     except TimeoutError:
