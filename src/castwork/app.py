@@ -77,7 +77,9 @@ class App:
         self._url = url
         self._embedded: EmbeddedServer | None = None
         self._lock = threading.Lock()
-        self._connections = Connections(self.find_url, self.settings.link)
+        self._connections = Connections(
+            self.find_url, self.settings.link, keeps_data=self._keeps_data
+        )
         self._sync = SyncProducers(self.find_url, self.settings)
         self._producers: dict[str, Producer] = {}
         self._around_enqueue = Chain()
@@ -88,6 +90,11 @@ class App:
         self.channels: dict[str, Channel[Any]] = {}
         self.shared_settings: dict[str, Setting[Any]] = {}
         self._inspector = Inspector(self._connections, self.settings.namespace)
+
+    def _keeps_data(self) -> bool:
+        """Whether anything is declared that the server must keep."""
+        kept = any(channel.has_history for channel in self.channels.values())
+        return bool(kept or self.shared_settings or self._catalog.stores())
 
     # -- declaring ----------------------------------------------------------------------
 

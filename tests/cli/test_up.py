@@ -109,7 +109,7 @@ def test_tasks_of_a_worker_that_was_killed_come_back_before_their_lease_ends(
     start_up: StartUp,
 ) -> None:
     up = start_up("--workers", "1", "--lease", "600").wait_ready()
-    task_id = up.run("enqueue", "nap", "seconds=0.5").stdout.strip()
+    task_id = up.run("enqueue", "nap", "seconds=5").stdout.strip()
     show = ("tasks", "show", task_id, "--json")
     wait_until(lambda: json.loads(up.run(*show).stdout)["status"] == "running", "it runs")
     os.kill(up.children("worker")[0], signal.SIGKILL)

@@ -157,7 +157,8 @@ def test_own_ids_are_never_taken_for_made_ones(text: str) -> None:
     try:
         task_id = own_id("q", text)
     except DefinitionError:
-        assert parse_made_id(f"q-{text}") is not None
+        is_entry_id = text.replace("-", "", 1).isdigit()
+        assert is_entry_id or parse_made_id(f"q-{text}") is not None
     else:
         assert parse_made_id(task_id) is None
 

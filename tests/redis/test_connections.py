@@ -81,6 +81,9 @@ async def test_a_server_that_is_refused_leaves_no_connection_behind(
         await connections.open()
 
     await gone(client)
+    plain_only = Connections(lambda: url, LinkSettings(), keeps_data=lambda: False)
+    await plain_only.open()
+    await plain_only.close()
     client.config_set("maxmemory-policy", "noeviction")
     await connections.open()  # and it can be tried again
     await connections.close()

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import redis
+from pydantic import BaseModel
 
 from castwork.embedded import EmbeddedServer
 from castwork.model.chunk import Chunk
@@ -57,11 +58,10 @@ class Point(msgspec.Struct):
     x: int
 
 
-class Model:
-    """What pydantic's models look like."""
+class Model(BaseModel):
+    """A model of the user's."""
 
-    def model_dump(self, mode: str) -> dict[str, str]:
-        return {"mode": mode}
+    mode: str = "json"
 
 
 @pytest.mark.parametrize(

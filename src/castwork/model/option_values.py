@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
@@ -168,6 +167,8 @@ def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> Non
     for name in given:
         if name not in names:
             near = _ELSEWHERE.get(name, "")
+            from difflib import get_close_matches  # noqa: PLC0415 - needed for an error only
+
             close = [near] if near in names else get_close_matches(name, names, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
             raise DefinitionError(f"{what} has no option {name!r}; {hint}")

@@ -17,6 +17,7 @@ from castwork.redis.login import Credentials, Login, Source
 from castwork.redis.pushes import Pushes
 from castwork.redis.server import ServerInfo, check_server
 from castwork.redis.thread_link import ThreadLink
+from castwork.redis.threads import in_thread
 from castwork.redis.topology import Topology, open_topology
 
 
@@ -28,6 +29,7 @@ class Connections:
             server.
         settings: timeouts.
         credentials: gives and renews the login, in place of the URL's.
+        keeps_data: whether anything is kept on the server, so that it must not evict keys.
 
     Attributes:
         member: the id of this process among those that share the namespace.
@@ -41,7 +43,9 @@ class Connections:
         settings: LinkSettings,
         *,
         credentials: Source | None = None,
+        keeps_data: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._keeps_data = keeps_data
         self._find_url = find_url
         self._settings = settings
         self._source = credentials
@@ -112,7 +116,7 @@ class Connections:
             raise
 
     async def _open(self) -> None:
-        self._target = target = parse_url(await asyncio.to_thread(self._find_url))
+        self._target = target = parse_url(await in_thread(self._find_url, name="castwork-url"))
         self.member = process_id(socket.gethostname())
         self._workers = 0
         self._login = self._make_login(target)
@@ -129,7 +133,7 @@ class Connections:
             await topology.open()
             opened.push_async_callback(topology.close)
             for link in topology.links():
-                self.server = await check_server(link)
+                self.server = await check_server(link, keeps_data=self._keeps_data())
             await self.pushes.open()
             opened.pop_all()
         self._topology = topology

@@ -34,8 +34,13 @@ class ServerInfo(msgspec.Struct, frozen=True):
     has_msetex: bool = False
 
 
-async def check_server(link: Link) -> ServerInfo | None:
+async def check_server(link: Link, *, keeps_data: bool = True) -> ServerInfo | None:
     """Read what the server is, and refuse one that would lose tasks.
+
+    Args:
+        link: a link to the server.
+        keeps_data: whether anything is kept there: tasks, histories or settings. Plain channels
+            keep nothing, and work on a server that evicts keys.
 
     Returns:
         The facts, None where the ACL hides them.
@@ -61,9 +66,16 @@ async def check_server(link: Link) -> ServerInfo | None:
             " Redis 6.2 or newer, or Valkey, is needed"
         )
     if info.maxmemory and info.eviction.startswith("allkeys"):
-        raise ServerUnsupported(
-            f"the server at {link.endpoint} has maxmemory-policy {info.eviction}, which evicts"
-            " whole queues: set it to noeviction"
+        if keeps_data:
+            raise ServerUnsupported(
+                f"the server at {link.endpoint} has maxmemory-policy {info.eviction}, which evicts"
+                " whole queues, histories and settings: set it to noeviction; only channels"
+                " without history work there as it is"
+            )
+        logger.warning(
+            "maxmemory-policy %s: channels without history are safe; tasks, histories and settings"
+            " would be evicted, and are refused",
+            info.eviction,
         )
     if info.maxmemory and info.eviction.startswith("volatile"):
         logger.warning(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -25,6 +24,8 @@ def find_function(catalog: Catalog, name: str) -> Function:
         UnknownTask: there is none; the error has names that look alike.
     """
     if name not in catalog:
+        from difflib import get_close_matches  # noqa: PLC0415 - needed for an error only
+
         close = get_close_matches(name, [function.name for function in catalog])
         raise UnknownTask(f"no task function is named {name!r}", close)
     return catalog.get(name)

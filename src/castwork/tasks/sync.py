@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Callable
 
+from castwork.model.errors import NotOpen
 from castwork.model.queue import Queue
 from castwork.model.settings import AppSettings
 from castwork.redis.connections import Connections
@@ -35,10 +37,17 @@ class SyncProducers:
 
     def enqueue(self, queue: Queue, plan: Plan, args: bytes) -> str:
         """Enqueue one task from any thread, and return its id; raises as `Producer.enqueue`."""
-        work = self._enqueue(queue, plan, args)
+        if sys.is_finalizing():  # daemon threads are frozen by now, the loop's among them
+            raise NotOpen("the interpreter is ending: nothing can be enqueued any more")
         with self._lock:  # so that `close` comes before or after this, not in between
-            under_way = asyncio.run_coroutine_threadsafe(work, self._running_loop())
-        return under_way.result()
+            loop = self._running_loop()
+            under_way = asyncio.run_coroutine_threadsafe(self._enqueue(queue, plan, args), loop)
+        try:
+            return under_way.result()
+        except RuntimeError as error:
+            if "shutdown" not in str(error):
+                raise
+            raise NotOpen("the interpreter is ending: enqueue once before that") from error
 
     async def _enqueue(self, queue: Queue, plan: Plan, args: bytes) -> str:
         producer = self._producers.get(queue)
@@ -67,5 +76,13 @@ class SyncProducers:
             self._thread = threading.Thread(
                 target=self._loop.run_forever, name="castwork-sync", daemon=True
             )
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:
+                self._loop.close()
+                self._loop = self._thread = None
+                raise NotOpen(
+                    "the interpreter is ending, and no thread can be started any more: enqueue once"
+                    " before, or use a connection of your own"
+                ) from error
         return self._loop
