@@ -192,7 +192,9 @@ def test_dead_letters_are_purged(backend: Up, tmp_path: Path) -> None:
     found = backend.run("dead", "purge", one["id"])
     assert found.stdout == f"{one['id']} is deleted\n"
     assert backend.run("dead", "purge", one["id"]).returncode == 1
-    assert two["id"] in parsed(backend, "dead", "purge", "--all")["done"]
+    asked = backend.run("dead", "purge", "--all")
+    assert (asked.returncode, "--yes" in asked.stderr) == (2, True)
+    assert two["id"] in parsed(backend, "dead", "purge", "--all", "--yes")["done"]
     assert parsed(backend, "dead", "list") == []
     assert backend.run("dead", "list").stdout == "no dead letters\n"
     assert backend.run("dead", "purge").returncode == 2

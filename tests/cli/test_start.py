@@ -208,3 +208,15 @@ def test_the_gateway_alone_stops_on_sigterm(
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     gateway.signal(signal.SIGTERM)
     assert gateway.wait() == 0
+
+
+@pytest.mark.parametrize("help_option", ["-h", "--help"])
+def test_help_has_two_names(help_option: str) -> None:
+    for command in ((), ("worker",), ("dead", "purge")):
+        found = castwork(*command, help_option)
+        assert (found.returncode, "Usage" in found.stdout) == (0, True)
+
+
+def test_the_version_is_told() -> None:
+    found = castwork("--version")
+    assert (found.returncode, found.stdout.split()[0]) == (0, "castwork")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from castwork import App, AppSettings, TaskFunction, TaskState, current
+from castwork import App, AppSettings, TaskFunction, current
 from castwork.model.call_options import CallOptions
 from castwork.model.errors import DefinitionError
 
@@ -139,13 +139,16 @@ async def test_keys_cannot_be_made_to_look_like_those_of_others(app: App, work: 
     assert len({task.id for task in made}) == len(pairs)
 
 
-async def test_enqueue_many_with_a_key_makes_one_task(app: App, work: Work) -> None:
+@pytest.mark.parametrize("options", [{"key": "k"}, {"id": "mine"}], ids=["key", "id"])
+async def test_several_calls_with_one_id_or_key_are_refused(
+    app: App, work: Work, options: dict[str, str]
+) -> None:
     async with app:
-        made = await work.options(key="k").enqueue_many(range(30))
-        assert len({task.id for task in made}) == 1
-        assert [task.created for task in made].count(True) == 1
-        assert (await app.queues())[0].depth == 1
-        assert (await made[0].status()).status is TaskState.QUEUED
+        with pytest.raises(DefinitionError, match="one id or key"):
+            await work.options(**options).enqueue_many(range(3))  # type: ignore[arg-type]
+        assert (await app.queues())[0].depth == 0
+        [task] = await work.options(**options).enqueue_many([1])  # type: ignore[arg-type]
+        assert task.created
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -27,7 +29,26 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"castwork {version('castwork')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """One Redis, two verbs: publish what everyone must hear, enqueue what one worker must do."""
+
+
 _COMMANDS: list[Callable[..., None]] = [
     *(up, worker, gateway, server),
     *(status, queues, top, doctor),

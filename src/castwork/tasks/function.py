@@ -11,6 +11,7 @@ import msgspec
 
 from castwork.model.call_options import CallOptions, CallSettings
 from castwork.model.entry import wire_name
+from castwork.model.errors import DefinitionError
 from castwork.model.ids import own_id
 from castwork.model.json_types import make_decoder
 from castwork.model.queue import Queue
@@ -157,6 +158,7 @@ class TaskFunction(Generic[P, R]):
 
         Raises:
             InvalidArguments, PayloadTooLarge, QueueFull, ConnectionFailed: as `enqueue`.
+            DefinitionError: several calls would have one id or one key.
         """
         encode = self.signature.encode
         encoded = []
@@ -167,6 +169,11 @@ class TaskFunction(Generic[P, R]):
                 encoded.append(encode((), dict(call)))
             else:
                 encoded.append(encode((call,), {}))
+        if self._plan.names_one and len(encoded) > 1:
+            raise DefinitionError(
+                f"{len(encoded)} calls of {self.name!r} have one id or key, so that only the first"
+                " would become a task: give each call its own, with options() and enqueue()"
+            )
         since = time.monotonic()
         placed = await self._submission.producer.enqueue_many(self._plan, encoded)
         return [

@@ -24,6 +24,7 @@ class Plan:
         meta: what each task carries beside its arguments, empty for nothing.
         is_named: whether the tasks' ids do not name their place: ids that the caller chose, and
             ids of tasks with a key or a delay.
+        names_one: whether the calls have an id or a key, so that only one can become a task.
     """
 
     def __init__(self, task: str, settings: CallSettings) -> None:
@@ -35,6 +36,7 @@ class Plan:
         self.meta = encode_meta(self._meta) if self._meta is not None else b""
         named = settings.id is not None or settings.key is not None or settings.delay > 0
         self.is_named = named
+        self.names_one = settings.id is not None or settings.key is not None
 
     def row(self, calls: list[bytes]) -> Row:
         """Calls of this plan in a row."""

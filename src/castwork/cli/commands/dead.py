@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
@@ -91,8 +92,13 @@ def purge(
     app: AppOption = None,
     redis: Redis = None,
     json: Json = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --all: do not ask.")] = False,
 ) -> None:
-    """Delete a dead letter for good."""
+    """Delete a dead letter for good; --all asks first."""
+    if every and not yes:
+        if not sys.stdin.isatty():
+            raise Failure("--all deletes for good: say --yes, too", code=MISUSED)
+        typer.confirm(f"Delete all dead letters{f' of {queue}' if queue else ''}?", abort=True)
     _for_each(letter_id, every, queue, (app, redis, json), DeadLetters.purge, "deleted")
 
 
