@@ -80,7 +80,11 @@ async def test_tasks_beyond_the_slots_of_a_worker_go_back_and_are_cancelled_ther
     await crew.one(concurrency=1, block=5.0)
     ids = add_to_every_lane(plain, ledger, 3.0)
     [started] = await eventually(notes.runs)
-    await eventually(lambda: ledger.pending() == 1, what="what has no slot goes back")
+    # Not only one pending: so it is also before the others have been read.
+    await eventually(
+        lambda: ledger.pending() == 1 and plain.hlen(ledger.keys.moved) == 2,
+        what="what has no slot goes back",
+    )
     for task_id in ids:
         if task_id != started:
             assert await sample.get_task(task_id).cancel()
