@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 import redis
@@ -15,7 +14,6 @@ from tests.eventually import eventually
 from tests.worker.conftest import MakeRoles, only
 
 from castwork import App, TaskState
-from castwork.model.errors import EffectUnknown
 from castwork.model.worker_info import WorkerInfo
 from castwork.redis.replies import NoGroup
 from castwork.store.members import Members
@@ -179,28 +177,6 @@ async def test_a_busy_worker_leaves_suspects_to_others(
     go.set()
     await eventually(lambda: len(busy.workload) == 0)
     assert await busy.recovery.sweep() == 1
-
-
-async def test_recovery_whose_reply_was_lost_finds_what_it_took(
-    hold: Hold, make_roles: MakeRoles, plain: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lost, heir = await make_roles("lost"), await make_roles("heir")
-    await hold.enqueue_many([()] * 2)
-    await lost.claims.claim(2, [0, 0, 0])
-    expire(plain, lost)
-    recover = heir.claims.recover
-
-    async def cut(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.undo()
-        await recover(*args, **kwargs)
-        raise EffectUnknown("the reply was lost")
-
-    monkeypatch.setattr(heir.claims, "recover", cut)
-    with pytest.raises(EffectUnknown):
-        await heir.recovery.sweep()
-    await heir.recovery.sweep()
-
-    assert [attempt.crashes for attempt in heir.workload.attempts] == [1, 1]
 
 
 # -- schedule -------------------------------------------------------------------------------

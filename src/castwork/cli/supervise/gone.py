@@ -29,6 +29,6 @@ async def give_back(app: App, pid: int, *, lease: float) -> int:
         [
             await store.claims(worker_id).abandon(lease_ms=int(lease * 1000))
             for worker_id in gone
-            for store in app.tasks.stores()
+            for store in app.served()
         ]
     )

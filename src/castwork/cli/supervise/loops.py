@@ -26,7 +26,7 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
         while True:
             try:
                 return loop.run_until_complete(running)
-            except (SystemExit, KeyboardInterrupt) as error:
+            except SystemExit as error:
                 if running.done():
                     raise
                 logger.error("an asyncio task raised %r; the process goes on", error)
