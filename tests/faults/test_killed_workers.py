@@ -85,7 +85,7 @@ async def test_thousand_tasks_over_workers_that_come_and_go(
     await change(4, 450, lambda w: Process.kill(w) if w in workers[:2] else Process.terminate(w))
     await change(2, 650, Process.kill)
     await change(2, 800, Process.terminate)
-    await eventually(lambda: ended() == 1000, within=55, what="all tasks ended")
+    await eventually(lambda: ended() == 1000, within=40, what="all tasks ended")
     await eventually(ledger.is_empty, within=5)
 
     ledger.assert_conserved(ids, succeeded=1000)

@@ -228,6 +228,16 @@ def test_what_ended_its_workers_often_enough_does_not_begin() -> None:
     assert before_start(make_attempt(deliveries=3), 0) is None
 
 
+def test_who_allows_more_attempts_allows_more_lost_workers() -> None:
+    patient = Meta(max_attempts=5)
+
+    assert before_start(make_attempt(deliveries=5, meta=patient), 0) is None
+    assert isinstance(before_start(make_attempt(deliveries=6, meta=patient), 0), Bury)
+    hasty = Meta(max_attempts=2)
+    assert before_start(make_attempt(deliveries=3, meta=hasty), 0) is None
+    assert isinstance(before_start(make_attempt(deliveries=4, meta=hasty), 0), Bury)
+
+
 def test_what_may_run_once_does_not_begin_a_second_time() -> None:
     once = Meta(max_attempts=1)
 

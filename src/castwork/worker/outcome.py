@@ -71,8 +71,9 @@ class NotKept:
         )
 
 
-#: Workers that may be lost while they hold a task. It is apart from the task's `attempts`, as the
-#: task may be the neighbour of the culprit; but who allows one attempt only wants no second.
+#: Workers that may be lost while they hold a task, at least. They do not count against the task's
+#: `attempts`, as the task may be the neighbour of the culprit. Who allows more attempts gets as many
+#: losses, as machines that are taken away are no fault of the task; who allows one wants no second.
 _CRASHES = 3
 
 #: Exceptions of a group that decide before the others, in this order.
@@ -154,7 +155,7 @@ def before_start(attempt: Attempt, now_ms: int) -> Outcome | None:
         attempt: the attempt.
         now_ms: the server's time, 0 if unknown.
     """
-    crashes = 1 if attempt.allowed == 1 else _CRASHES
+    crashes = 1 if attempt.allowed == 1 else max(_CRASHES, attempt.allowed)
     if attempt.crashes >= crashes or attempt.counted > attempt.allowed:
         lost = ErrorInfo(
             "WorkerLost",
