@@ -114,13 +114,8 @@ def _outcomes_told(listener: redis.client.PubSub, ledger: Ledger) -> Counter[str
     return told
 
 
-async def test_task_that_kills_its_workers_dies_and_its_neighbours_finish(
-    crew: Crew, tasks: Tasks, ledger: Ledger, notes: Notes
-) -> None:
-    neighbours = await tasks("count").enqueue_many([(n, 0.05) for n in range(20)])
-    poison = await tasks("poison").enqueue()
-    neighbours += await tasks("count").enqueue_many([(n, 0.05) for n in range(20)])
-    ids = [poison.id, *(task.id for task in neighbours)]
+async def end_by_replacing(crew: Crew, ledger: Ledger, ids: list[str]) -> None:
+    """Wait until all tasks have ended; start a worker for five tasks whenever there is none."""
     worker = crew.start(concurrency=5)
 
     def all_ended() -> bool:
@@ -131,6 +126,16 @@ async def test_task_that_kills_its_workers_dies_and_its_neighbours_finish(
         return states["succeeded"] + states["dead"] == len(ids)
 
     await eventually(all_ended, within=40, every=0.1)
+
+
+async def test_task_that_kills_its_workers_dies_and_its_neighbours_finish(
+    crew: Crew, tasks: Tasks, ledger: Ledger, notes: Notes
+) -> None:
+    neighbours = await tasks("count").enqueue_many([(n, 0.05) for n in range(20)])
+    poison = await tasks("poison").enqueue()
+    neighbours += await tasks("count").enqueue_many([(n, 0.05) for n in range(20)])
+    ids = [poison.id, *(task.id for task in neighbours)]
+    await end_by_replacing(crew, ledger, ids)
     await eventually(ledger.is_empty, within=5)
     ledger.assert_conserved(ids, succeeded=40, dead=1)
     assert notes.runs()[poison.id] == 3
@@ -146,16 +151,7 @@ async def test_neighbours_of_a_crash_run_again_whatever_they_were_lost_with(
     neighbours = await tasks("count").enqueue_many([(n, 0.4) for n in range(4)])
     poison = await tasks("poison").enqueue()
     ids = [poison.id, *(task.id for task in neighbours)]
-    worker = crew.start(concurrency=5)  # all five run when one ends the process
-
-    def all_ended() -> bool:
-        nonlocal worker
-        if not worker.is_alive:
-            worker = crew.start(concurrency=5)
-        states = ledger.states(ids)
-        return states["succeeded"] + states["dead"] == len(ids)
-
-    await eventually(all_ended, within=40, every=0.1)
+    await end_by_replacing(crew, ledger, ids)
     ledger.assert_conserved(ids, succeeded=4, dead=1)
     assert notes.runs()[poison.id] == 3
     assert max(notes.runs().values()) == 3

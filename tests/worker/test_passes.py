@@ -120,7 +120,7 @@ async def test_what_two_workers_were_lost_with_runs_alone(
     @app.task(queue="q")
     async def count() -> None:
         beside.append(len(heir.workload))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
 
     lost, heir = await make_roles("lost"), await make_roles("heir")
     await count.enqueue_many([()] * 3)

@@ -13,6 +13,7 @@ from castwork.channels.follower import Heard, HistoryFollower, PlainFollower
 from castwork.channels.handlers import Handler, call_handler
 from castwork.channels.membership import Membership
 from castwork.model.errors import NotOpen, ServerError
+from castwork.model.safe_text import text_of
 from castwork.store.members import Members
 
 logger = logging.getLogger(__name__)
@@ -111,8 +112,8 @@ class Subscription(Generic[E]):
         try:
             event = self._codec.decode(heard.event)
         except Exception as invalid:  # whatever an event holds, the next ones must be heard
-            logger.error("channel %s: an event was skipped: %s", self._channel, invalid)
-            error = str(invalid)[:500]
+            error = text_of(invalid)[:500]
+            logger.error("channel %s: an event was skipped: %s", self._channel, error)
         else:
             for handler in self._handlers:
                 error = await self._call(handler, event) or error
@@ -141,16 +142,8 @@ class Subscription(Generic[E]):
             if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                 raise  # the subscription is being stopped
             logger.error("channel %s: handler %r failed", self._channel, handler, exc_info=error)
-            return _text_of(error)
+            return f"{type(error).__name__}: {text_of(error)}"[:500]
         return ""
-
-
-def _text_of(error: BaseException) -> str:
-    """An error as text, also one that cannot be described."""
-    try:
-        return f"{type(error).__name__}: {error}"[:500]
-    except Exception:
-        return type(error).__name__
 
 
 def _takes_resync(handler: Handler) -> bool:

@@ -65,7 +65,14 @@ async def check_server(link: Link, *, keeps_data: bool = True) -> ServerInfo | N
             f"{info.product} {info.version} at {link.endpoint} is too old:"
             " Redis 6.2 or newer, or Valkey, is needed"
         )
-    if info.maxmemory and info.eviction.startswith("allkeys"):
+    if info.maxmemory:
+        _check_eviction(info, link, keeps_data=keeps_data)
+    return info
+
+
+def _check_eviction(info: ServerInfo, link: Link, *, keeps_data: bool) -> None:
+    """Refuse a server that evicts what must stay; warn where it evicts something else."""
+    if info.eviction.startswith("allkeys"):
         if keeps_data:
             raise ServerUnsupported(
                 f"the server at {link.endpoint} has maxmemory-policy {info.eviction}, which evicts"
@@ -77,13 +84,12 @@ async def check_server(link: Link, *, keeps_data: bool = True) -> ServerInfo | N
             " would be evicted, and are refused",
             info.eviction,
         )
-    if info.maxmemory and info.eviction.startswith("volatile"):
+    if info.eviction.startswith("volatile"):
         logger.warning(
             "maxmemory-policy %s: results and idempotency keys may be evicted early,"
             " queued tasks are safe",
             info.eviction,
         )
-    return info
 
 
 def _parse_info(raw: bytes, *, has_msetex: bool) -> ServerInfo:

@@ -32,6 +32,15 @@ class _Waiter:
     def on_resumed(self) -> None:
         self.changed.set()
 
+    async def wait(self) -> None:
+        """Wait for news, or for a while: nothing tells of a task whose keys were deleted."""
+        timer = asyncio.get_running_loop().call_later(_LOOK_AGAIN, self.changed.set)
+        try:
+            await self.changed.wait()
+        finally:
+            timer.cancel()
+        self.changed.clear()
+
 
 async def wait_for_outcome(
     store: QueueStore,
@@ -60,7 +69,6 @@ async def wait_for_outcome(
             raise ResultTimeout(f"task {task_id} has not ended yet")
         return record
     waiter = _Waiter()
-    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
             is_heard = await store.told.watch(task_id, waiter, since=since)
@@ -68,13 +76,7 @@ async def wait_for_outcome(
                 record = None if is_heard else await _look(store, task_id, since is not None)
                 if record is not None:
                     return record
-                # Nothing tells of a task whose keys were deleted: look again from time to time.
-                timer = loop.call_later(_LOOK_AGAIN, waiter.changed.set)
-                try:
-                    await waiter.changed.wait()
-                finally:
-                    timer.cancel()
-                waiter.changed.clear()
+                await waiter.wait()
                 store.place.check_open()
                 # Woken without a record: the connection was away, or a while has passed. Perhaps
                 # the server has lost its data, the task included.

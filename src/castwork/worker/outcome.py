@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable
 
 import msgspec
 
@@ -13,6 +12,7 @@ from castwork.model.errors import InvalidArguments, LeaseLost, PayloadTooLarge
 from castwork.model.option_values import seconds
 from castwork.model.position import Position
 from castwork.model.record import ErrorInfo
+from castwork.model.safe_text import safe_text, text_of
 from castwork.model.signals import Discard, Retry
 from castwork.model.states import TaskState
 from castwork.worker.attempt import Attempt, Ending
@@ -72,8 +72,9 @@ class NotKept:
 
 
 #: Workers that may be lost while they hold a task, at least. They do not count against the task's
-#: `attempts`, as the task may be the neighbour of the culprit. Who allows more attempts gets as many
-#: losses, as machines that are taken away are no fault of the task; who allows one wants no second.
+#: `attempts`, as the task may be the neighbour of the culprit. Who allows more attempts gets as
+#: many losses, since machines that are taken away are no fault of the task; who allows one attempt
+#: wants no second.
 _CRASHES = 3
 
 #: Exceptions of a group that decide before the others, in this order.
@@ -193,11 +194,17 @@ def describe(exception: BaseException, *, attempt: int = 0, worker_id: str = "")
     cause = deciding(exception)
     return ErrorInfo(
         type=type(cause).__name__,
-        message=_text(lambda: str(cause))[:2000],
-        traceback=_text(lambda: "".join(traceback.format_exception(exception, limit=-8)))[-4000:],
+        message=text_of(cause)[:2000],
+        traceback=safe_text(lambda: "".join(traceback.format_exception(exception, limit=-8)))[
+            -4000:
+        ],
         attempt=attempt,
         worker=worker_id,
     )
+
+
+def _frames(exception: BaseException) -> str:
+    return "".join(traceback.format_exception(exception, limit=-8))
 
 
 def deciding(error: BaseException) -> BaseException:
@@ -217,16 +224,3 @@ def deciding(error: BaseException) -> BaseException:
         else:
             found.append(one)
     return next((one for kind in _SIGNALS for one in found if isinstance(one, kind)), found[0])
-
-
-def _text(make: Callable[[], str]) -> str:
-    """Text that users' code makes, whatever that code raises."""
-    try:
-        return _encodable(make())
-    except BaseException as error:
-        return f"(no text: its own raised {type(error).__name__})"
-
-
-def _encodable(text: str) -> str:
-    """Text with what UTF-8 cannot hold (lone surrogates) escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()

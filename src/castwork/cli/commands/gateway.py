@@ -112,4 +112,4 @@ async def _serve(app: App, api: Any, listener: socket.socket) -> None:
         await server.serve(sockets=[listener])
     finally:
         await asyncio.shield(app.close())
-        leave_within(GRACE, 0)
+        leave_within(GRACE)

@@ -11,7 +11,7 @@ import sys
 import msgspec
 
 from castwork.app import App
-from castwork.cli.failure import FAILED, MISUSED, STUCK, TOLD_MISUSED, one_line_errors
+from castwork.cli.failure import MISUSED, STUCK, TOLD_MISUSED, one_line_errors
 from castwork.cli.loading import load_app
 from castwork.cli.session import refuse_private
 from castwork.cli.supervise.leaving import leave_within
@@ -87,12 +87,7 @@ async def _run(app: App, arguments: WorkerArguments) -> None:
     finally:
         await app.close()
         # What was not started has claimed nothing, and nobody waits for its hooks.
-        leave_within(_PATIENCE if made.started.is_set() else 0.5, _code_of(sys.exception()))
-
-
-def _code_of(error: BaseException | None) -> int:
-    """The exit code of a process that ends with this error."""
-    return 0 if error is None else FAILED
+        leave_within(_PATIENCE if made.started.is_set() else 0.5)
 
 
 def _leave_stuck(reason: str) -> None:
