@@ -16,23 +16,20 @@ from castwork.model.position import Position
 
 logger = logging.getLogger(__name__)
 
-#: JSON may have line breaks between its tokens, an event stream may not.
-_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
-
 
 class Frame:
     """One event, or a `Resync`, shared by all subscribers of a channel.
 
     Attributes:
         id: position in the history, empty on a channel without history.
-        event: the event as JSON in one line, None for a `Resync`.
+        event: the event as JSON, None for a `Resync`.
         size: bytes of the event.
     """
 
     def __init__(self, channel: str, event_id: str, event: bytes | None) -> None:
         self.channel = channel
         self.id = event_id
-        self.event = None if event is None else event.translate(_ONE_LINE)
+        self.event = event
         self.size = len(event or b"")
 
     @cached_property
