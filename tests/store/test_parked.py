@@ -31,6 +31,7 @@ async def test_of_very_many_that_are_due_each_call_takes_another_part(
     assert 8 < len(set(found)) <= 16, "16 parts of 10, drawn by chance"
     assert "q:160" not in {one for ids in found for one in ids}, "the earliest come first"
     assert len((await box.parked.due(170))[0]) == 170
+    assert {len((await box.parked.due(100))[0]) for _ in range(60)} == {100}, "a part is full"
 
 
 async def test_a_task_that_is_due_is_queued_once_whoever_tries(

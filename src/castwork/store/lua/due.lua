@@ -14,7 +14,7 @@ end
 local ids = look(0)
 if #ids == limit then
   local others = look(math.floor(16 * ARGV[2] / 1000) * limit)
-  if #others > 0 then ids = others end
+  if #others == limit then ids = others end -- fewer than the limit would say that no more are due
 end
 local following = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. time, '+inf', 'WITHSCORES',
   'LIMIT', 0, 1)
