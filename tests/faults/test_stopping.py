@@ -17,6 +17,11 @@ from castwork.store.keys import WorkerKeys
 Tasks = Callable[[str], TaskFunction[..., Any]]
 
 
+async def blocked(plain: redis.Redis) -> None:
+    """Wait until the server holds a worker's read: a worker that is ready first claims once."""
+    await eventually(lambda: any("b" in client["flags"] for client in plain.client_list()))
+
+
 def add_to_every_lane(plain: redis.Redis, ledger: Ledger, seconds: float) -> list[str]:
     """One task per lane in one transaction: an idle worker's blocked read gets them together.
 
@@ -35,6 +40,7 @@ async def test_worker_that_got_more_than_it_can_run_at_once_runs_all(
     crew: Crew, plain: redis.Redis, ledger: Ledger, notes: Notes
 ) -> None:
     await crew.one(concurrency=1, block=5.0)
+    await blocked(plain)
     ids = add_to_every_lane(plain, ledger, 0.05)
     await eventually(lambda: ledger.states(ids) == {"succeeded": 3}, within=10)
     ledger.assert_conserved(ids, succeeded=3)
@@ -45,6 +51,7 @@ async def test_stopping_worker_hands_back_what_it_has_not_started(
     crew: Crew, plain: redis.Redis, ledger: Ledger, notes: Notes
 ) -> None:
     worker = await crew.one(concurrency=1, block=5.0, lease=30.0, grace=20.0)
+    await blocked(plain)
     ids = add_to_every_lane(plain, ledger, 1.5)
     await eventually(lambda: ledger.pending() == 3)
     await eventually(notes.runs)
