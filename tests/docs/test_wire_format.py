@@ -18,7 +18,7 @@ from castwork.model.record import FORMAT, ErrorInfo, Record
 from castwork.model.worker_info import WorkerInfo
 from castwork.store import scripts
 from castwork.store.keys import RESERVED_PREFIXES, ChannelKeys, QueueKeys, WorkerKeys
-from castwork.store.letters import Letter
+from castwork.store.letter import Letter
 from castwork.store.scripts import Script
 
 PAGE = DOCS / "reference" / "wire-format.md"

@@ -203,3 +203,34 @@ async def test_the_routes_mount_into_an_app_of_ones_own(app: App) -> None:
         assert (reply.status_code, reply.json()["field"]) == (422, "a")
         too_large = await client.post("/jobs/tasks/add", json={"a": "x" * 1_000_001})
         assert too_large.status_code == 413
+
+
+async def test_large_dead_letters_are_cut_and_come_page_by_page(
+    client: httpx.AsyncClient, app: App, plain: redis.Redis
+) -> None:
+    key = app.tasks.get("add").store.place.keys.dead
+    letter = {
+        "id": "x",
+        "lane": "normal",
+        "attempts": 1,
+        "errors": "[]",
+        "entry.call": "é" * 500_000,
+    }
+    ids = [plain.xadd(key, letter).decode() for _ in range(8)]
+
+    seen: list[str] = []
+    while page := await client.get(f"/dead?queue=default&after={seen[-1] if seen else ''}"):
+        if not page.json():
+            break
+        assert len(page.content) < 50_000
+        seen += [one["id"] for one in page.json()]
+    assert seen == ids[::-1]
+    assert page.status_code == 200
+    assert (await client.get("/dead?after=1-1")).json()["field"] == "after"
+    assert (await client.get("/dead?queue=default&after=x")).json()["error"] == "bad_position"
+
+
+async def test_a_long_number_is_no_id_of_a_dead_letter(client: httpx.AsyncClient) -> None:
+    for name in ("12345678901234567890123456", "99999999999999999999-0"):
+        reply = await client.delete(f"/dead/{name}")
+        assert (reply.status_code, reply.json()["error"]) == (404, "task_not_found")

@@ -28,7 +28,7 @@ class Box:
         self.place = place = QueuePlace(connections, namespace, queue)
         self.queue = queue
         self.enqueues = Enqueues(place)
-        self.parked, self.letters, self.records = Parked(place), Letters(place), Records(place)
+        self.parked, self.letters, self.records = Parked(place), Letters(place, 5), Records(place)
         self.alice, self.bob = Hand(place, "alice"), Hand(place, "bob")
 
     @property

@@ -69,7 +69,7 @@ class Expected(RuleBasedStateMachine):
             name: Renewals(place, name, lambda _: self.thread_link) for name in WORKERS
         }
         self.enqueues = [Enqueues(place) for _ in PRODUCERS]
-        self.parked, self.letters, self.records = Parked(place), Letters(place), Records(place)
+        self.parked, self.letters, self.records = Parked(place), Letters(place, 5), Records(place)
         self.do(self.hands["alice"].claims.create_groups())
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:

@@ -6,7 +6,7 @@ import redis
 from tests.store.box import QUEUED, Box
 
 from castwork.model.states import Priority, TaskState
-from castwork.store.letters import Letter
+from castwork.store.letter import Letter
 
 
 async def bury(box: Box, *, lane: str = "normal") -> Letter:
@@ -67,3 +67,62 @@ async def test_a_purged_letter_is_gone_with_all_that_was_its_own(
     assert await box.letters.find(letter.task_id) is None
     assert plain.exists(box.keys.record(letter.task_id), box.keys.output(letter.task_id)) == 0
     assert plain.hlen(box.keys.letters) == 0
+
+
+async def test_large_letters_come_in_pages_of_bounded_bytes(box: Box, plain: redis.Redis) -> None:
+    fields = {
+        "id": "q:x",
+        "attempts": 1,
+        "lane": "normal",
+        "errors": "[]",
+        "entry.args": "x" * 10**6,
+    }
+    ids = [plain.xadd(box.keys.dead, fields).decode() for _ in range(30)]
+
+    seen: list[str] = []
+    while page := await box.letters.newest(100, after=seen[-1] if seen else ""):
+        assert len(page) <= 12
+        seen += [letter.id for letter in page]
+    assert seen == ids[::-1]
+
+
+async def test_a_letter_that_does_not_decode_is_there_to_be_seen_and_purged(
+    box: Box, plain: redis.Redis
+) -> None:
+    good = await bury(box)
+    complete = {b"id": b"q:x", b"attempts": b"1", b"lane": b"normal", b"errors": b"[]"}
+    bad = [
+        {b"\xff": b"\xff"},
+        complete | {b"id": b"\xff"},
+        complete | {b"attempts": b"9" * 5000},
+        complete | {b"errors": b"[" * 100_000},
+        complete | {b"errors": b"{}"},
+    ]
+    for fields in bad:
+        plain.xadd(box.keys.dead, fields)
+
+    *broken, last = await box.letters.newest(10)
+    assert last == good
+    for letter, fields in zip(broken, bad[::-1], strict=True):
+        assert (letter.task_id, letter.lane) == ("", "")
+        assert dict(zip(letter.fields[::2], letter.fields[1::2], strict=True)) == fields
+        assert letter.errors[0]["type"] == "UndecodableEntry"
+        assert await box.letters.purge(letter)
+    assert await box.letters.newest(10) == [good]
+
+
+async def test_a_task_whose_id_looks_like_a_letters_is_found(box: Box, plain: redis.Redis) -> None:
+    letter = await bury(box)
+    plain.hset(box.keys.letters, "12-7", letter.id)
+    assert await box.letters.find("12-7") == letter
+
+
+async def test_the_oldest_beyond_the_bound_are_purged(box: Box, plain: redis.Redis) -> None:
+    made = [await bury(box) for _ in range(8)]
+
+    assert await box.letters.trim() == [letter.task_id for letter in made[:3]]
+    assert await box.letters.trim() == []
+    assert await box.letters.newest(100) == made[:2:-1]
+    assert plain.hlen(box.keys.letters) == 5
+    for letter in made[:3]:
+        assert plain.exists(box.keys.record(letter.task_id)) == 0

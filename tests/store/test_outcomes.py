@@ -12,7 +12,7 @@ from castwork.model.queue import Queue
 from castwork.model.settings import LinkSettings
 from castwork.model.states import Priority, TaskState
 from castwork.redis.connections import Connections
-from castwork.store.letters import Letter
+from castwork.store.letter import Letter
 
 
 def record(token: Token, status: TaskState = TaskState.SUCCEEDED) -> bytes:

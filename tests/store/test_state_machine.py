@@ -29,7 +29,7 @@ from castwork.model.record import Record, encode_record
 from castwork.model.states import Priority, TaskState
 from castwork.store.claims import Batch
 from castwork.store.enqueues import NamedTask
-from castwork.store.letters import Letter
+from castwork.store.letter import Letter
 from castwork.store.parked import parked_task
 
 QUEUED = encode_record(Record(TaskState.QUEUED))

@@ -6,7 +6,7 @@ import pytest
 import redis
 from tests.eventually import eventually
 
-from castwork import App, Backoff, Task, TaskFunction, TaskState, current
+from castwork import App, AppSettings, Backoff, Limits, Task, TaskFunction, TaskState, current
 from castwork.model.errors import AmbiguousId, TaskNotFound, UndecodableEntry
 from castwork.model.queue import Queue
 from castwork.store.keys import QueueKeys
@@ -202,3 +202,66 @@ async def test_letter_id_that_two_queues_have_is_ambiguous(
     async with app:
         with pytest.raises(AmbiguousId, match=r"\(a, b\)"):
             await find_letter(app.dead_letters(), "7-7")
+
+
+async def test_letter_that_does_not_decode_is_shown_and_purged_but_not_replayed(
+    app: App, letters: DeadLetters, plain: redis.Redis, namespace: str
+) -> None:
+    async with app:
+        entry = plain.xadd(QueueKeys.of(namespace, Queue("q")).dead, {"id": "q:x", "lane": "odd"})
+        [letter] = [one async for page in letters.pages() for one in page]
+        assert (letter.id, letter.task, letter.fields) == (
+            entry.decode(),
+            "",
+            {"id": "q:x", "lane": "odd"},
+        )
+        with pytest.raises(UndecodableEntry, match="purge"):
+            await letters.replay(letter.id)
+        await letters.purge(letter.id)
+        assert await letters.count() == 0
+
+
+async def test_pages_hold_all_letters_and_lists_cut_long_values(
+    app: App, letters: DeadLetters, plain: redis.Redis, namespace: str
+) -> None:
+    letter = {
+        "id": "q:x",
+        "lane": "normal",
+        "attempts": 1,
+        "errors": "[]",
+        "entry.call": "x" * 2000,
+    }
+    async with app:
+        key = QueueKeys.of(namespace, Queue("q")).dead
+        ids = [plain.xadd(key, letter).decode() for _ in range(7)]  # type: ignore[arg-type]
+        assert [one.id async for page in letters.pages() for one in page] == ids[::-1]
+        assert [one.id async for page in letters.pages(3) for one in page] == ids[:3:-1]
+        [shown] = await letters.list(limit=1)
+        assert shown.fields == {"call": "x" * 1000 + "... (2,000 bytes)"}
+        assert (await letters.get(shown.id)).fields == {"call": "x" * 2000}
+        with pytest.raises(UndecodableEntry):
+            await letters.list(after="last week")
+
+
+async def test_workers_purge_the_oldest_letters_beyond_the_bound(
+    server_url: str, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(dead_letters=2)
+    app = App(server_url, settings=AppSettings(namespace=namespace, limits=limits))
+
+    @app.task(queue="q", attempts=1)
+    async def fail() -> int:
+        raise ValueError
+
+    async with app, app.worker(concurrency=1, lease=0.3):
+        tasks = [await fail.enqueue() for _ in range(5)]
+        for task in tasks:
+            assert (await task.wait(timeout=10)).status is TaskState.DEAD
+        [letters] = app.dead_letters()
+        await eventually(lambda: _count_is(letters, 2))
+        assert {letter.task_id for letter in await letters.list()} == {t.id for t in tasks[3:]}
+    assert tasks[0].id in caplog.text
+
+
+async def _count_is(letters: DeadLetters, expected: int) -> bool:
+    return await letters.count() == expected

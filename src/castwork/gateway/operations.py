@@ -14,13 +14,15 @@ from castwork.gateway.hub import Hub
 from castwork.gateway.metrics import CONTENT_TYPE, Snapshot, write_metrics
 from castwork.gateway.requests import read_json
 from castwork.gateway.responses import json_response
-from castwork.model.errors import CastworkError, TaskNotFound
+from castwork.gateway.sse import check_position
+from castwork.model.errors import CastworkError, InvalidArguments, TaskNotFound
 from castwork.model.position import Position
 from castwork.model.states import TaskState
-from castwork.tasks.dead_letters import DeadLetters, find_letter
+from castwork.tasks.dead_letters import DeadLetter, DeadLetters, find_letter
 
 InQueue = Annotated[str | None, Query(description="Name of the queue.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+After = Annotated[str, Query(description="Id of the last letter of the page before.")]
 
 
 class OperationRoutes:
@@ -58,12 +60,16 @@ class OperationRoutes:
         """List the workers: id, process, host, queues, and the tasks that each runs."""
         return json_response(await self._app.workers())
 
-    async def list_dead(self, queue: InQueue = None, limit: Limit = 100) -> Response:
-        """List the dead letters, the newest first."""
-        lists = await asyncio.gather(
-            *(letters.list(limit=limit) for letters in self._letters(queue))
-        )
-        found = [letter for listed in lists for letter in listed]
+    async def list_dead(
+        self, queue: InQueue = None, limit: Limit = 100, after: After = ""
+    ) -> Response:
+        """List the dead letters, the newest first; long values of their entries are cut."""
+        if after and queue is None:
+            raise InvalidArguments("after: ids belong to one queue, name it, too", field="after")
+        after = check_position(after) or ""
+        found: list[DeadLetter] = []
+        for letters in self._letters(queue):  # one by one: each page may hold megabytes
+            found += await letters.list(limit=limit, after=after)
         found.sort(key=lambda letter: Position.parse(letter.id), reverse=True)
         return json_response(found[:limit])
 

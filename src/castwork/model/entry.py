@@ -9,7 +9,7 @@ optionally `id` and `meta` instead. A later version of the format would replace 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -160,6 +160,6 @@ def plain_fields(fields: list[bytes]) -> dict[str, str]:
     return dict(zip(text[::2], text[1::2], strict=True))
 
 
-def readable(raw: bytes) -> Any:
+def readable(raw: bytes) -> str:
     """Bytes as text for a dead letter that did not decode; what is not UTF-8 is escaped."""
     return raw.decode("utf-8", "backslashreplace")

@@ -46,14 +46,17 @@ class Limits(msgspec.Struct, frozen=True):
         payload: bytes of one task's arguments or one event.
         result: bytes of one task's result.
         output: chunks kept of one task's output; older ones are dropped.
+        dead_letters: dead letters kept per queue. Workers purge the oldest beyond them from time to
+            time, and log which.
     """
 
     payload: int = 1_000_000
     result: int = 1_000_000
     output: int = 20_000
+    dead_letters: int = 100_000
 
     def __post_init__(self) -> None:
-        settle(self, {"payload": count(), "result": count(), "output": count()})
+        settle(self, dict.fromkeys(self.__struct_fields__, count()))
 
 
 _APP_CHECKS: dict[str, Check] = {

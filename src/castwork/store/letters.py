@@ -2,80 +2,87 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import asyncio
+from collections.abc import Sequence
 
-from castwork.model.codec import decode_any, encode
 from castwork.model.entry import Entry
+from castwork.model.errors import UndecodableEntry
 from castwork.model.ids import producer_of
+from castwork.model.position import Position
 from castwork.model.states import Priority
+from castwork.store.letter import Letter, read_letter
 from castwork.store.place import QueuePlace
 from castwork.store.scripts import PURGE, REPLAY
 
-#: Stands before the names of the fields that come from the task's entry.
-_PREFIX = b"entry."
-
-#: Fields of an entry that a letter keeps: a script can pass at most 8,000 words to a command.
-_MOST_FIELDS = 3900
-
-
-class Letter(NamedTuple):
-    """A dead letter as it is kept.
-
-    Attributes:
-        id: id of the dead letter.
-        task_id: the task.
-        task: name of the task function, as far as it was known.
-        attempts: runs that it took.
-        lane: the lane of the task's entry.
-        errors: the last failures, newest last, as plain values.
-        fields: the entry's fields, names and values in turn.
-    """
-
-    id: str
-    task_id: str
-    task: str
-    attempts: int
-    lane: str
-    errors: list[Any]
-    fields: list[bytes]
-
-    def as_fields(self) -> list[Any]:
-        """The letter as names and values for XADD; the entry's fields are kept byte for byte.
-
-        Of an entry with more than 3,900 fields the first 3,900 are kept.
-        """
-        flat: list[Any] = ["v", 1, "id", self.task_id, "task", self.task]
-        flat += ["attempts", self.attempts, "lane", self.lane, "errors", encode(self.errors)]
-        kept = self.fields[: 2 * _MOST_FIELDS]
-        for name, value in zip(kept[::2], kept[1::2], strict=False):
-            flat += (_PREFIX + name, value)
-        return flat
+#: Bytes that a page holds before it ends, and letters that the first look asks for: their size is
+#: not known yet.
+_PAGE_BYTES, _FIRST = 4_000_000, 8
 
 
 class Letters:
-    """The dead letters of one queue; they stay until replayed or purged."""
+    """The dead letters of one queue; they stay until replayed or purged, the newest `most` of them.
 
-    def __init__(self, place: QueuePlace) -> None:
+    Args:
+        place: the queue.
+        most: dead letters kept; `trim` purges the oldest beyond them.
+    """
+
+    def __init__(self, place: QueuePlace, most: int) -> None:
         self._place = place
         self._keys = place.keys
+        self._most = most
 
     async def count(self) -> int:
         """How many dead letters there are."""
         return int(await self._place.call("XLEN", self._keys.dead))
 
-    async def newest(self, limit: int) -> list[Letter]:
-        """The newest dead letters, newest first."""
-        page = await self._place.call("XREVRANGE", self._keys.dead, "+", "-", "COUNT", limit)
-        return [_parse(letter_id, fields) for letter_id, fields in page]
+    async def newest(self, limit: int, after: str = "") -> list[Letter]:
+        """The newest dead letters, newest first.
+
+        A page ends early once it holds some 4 MB. Large letters are read a few at a time, so that
+        no reply holds up what else the connection carries.
+
+        Args:
+            limit: letters at most.
+            after: the id of the letter that the page before ended with, empty to begin.
+
+        Returns:
+            A page; an empty one says that there are no more.
+        """
+        found: list[Letter] = []
+        end, size, largest = f"({after}" if after else "+", 0, _PAGE_BYTES // _FIRST
+        while len(found) < limit and size < _PAGE_BYTES:
+            count = min(limit - len(found), max(1, (_PAGE_BYTES - size) // largest))
+            page = await self._place.call("XREVRANGE", self._keys.dead, end, "-", "COUNT", count)
+            sizes = [sum(map(len, fields)) for _, fields in page]
+            found += [read_letter(letter_id, fields) for letter_id, fields in page]
+            if len(page) < count:
+                break
+            size, largest, end = size + sum(sizes), max(1, *sizes), f"({found[-1].id}"
+        return found
+
+    async def trim(self) -> list[str]:
+        """Purge the oldest beyond those that are kept, 100 at most; return their tasks' ids."""
+        excess = await self.count() - self._most
+        if excess <= 0:
+            return []
+        page = await self._place.call(
+            "XRANGE", self._keys.dead, "-", "+", "COUNT", min(excess, 100)
+        )
+        letters = [read_letter(letter_id, fields) for letter_id, fields in page]
+        await self.purge_all(letters)
+        return [letter.task_id for letter in letters]
 
     async def find(self, name: str) -> Letter | None:
         """A dead letter, by its own id or its task's id; None if there is none."""
-        is_letter_id = name.replace("-", "", 1).isdigit()
-        letter_id = name if is_letter_id else await self._id_of(name)
-        if letter_id is None:
-            return None
+        letter = await self._get(name) if _is_position(name) else None
+        if letter is None and (letter_id := await self._id_of(name)) is not None:
+            letter = await self._get(letter_id)
+        return letter
+
+    async def _get(self, letter_id: str) -> Letter | None:
         page = await self._place.call("XRANGE", self._keys.dead, letter_id, letter_id)
-        return _parse(*page[0]) if page else None
+        return read_letter(*page[0]) if page else None
 
     async def _id_of(self, task_id: str) -> str | None:
         raw = await self._place.call("HGET", self._keys.letters, task_id)
@@ -106,19 +113,15 @@ class Letters:
         names = [keys.dead, keys.letters, keys.record(task_id), keys.output(task_id)]
         return bool(await self._place.run(PURGE, names, [letter.id, task_id]))
 
+    async def purge_all(self, letters: Sequence[Letter]) -> int:
+        """Delete dead letters together; return how many were not replayed meanwhile."""
+        return sum(await asyncio.gather(*map(self.purge, letters)))
 
-def _parse(letter_id: bytes, flat: list[bytes]) -> Letter:
-    named = dict(zip(flat[::2], flat[1::2], strict=True))
-    fields: list[bytes] = []
-    for name, value in named.items():
-        if name.startswith(_PREFIX):
-            fields += (name[len(_PREFIX) :], value)
-    return Letter(
-        letter_id.decode(),
-        named[b"id"].decode(),
-        named.get(b"task", b"").decode(),
-        int(named[b"attempts"]),
-        named[b"lane"].decode(),
-        decode_any(named[b"errors"]),
-        fields,
-    )
+
+def _is_position(name: str) -> bool:
+    """Whether a name is the id of a dead letter, and not of a task."""
+    try:
+        Position.parse(name)
+    except UndecodableEntry:
+        return False
+    return True

@@ -9,7 +9,7 @@ import msgspec
 
 from castwork.model.delivery import Delivery
 from castwork.model.entry import Entry
-from castwork.store.letters import Letter
+from castwork.store.letter import Letter
 from castwork.store.parked import parked_task
 from castwork.store.place import QueuePlace
 from castwork.store.scripts import ANNOUNCE, BURY, FINISH, PARK, RELEASE, Script

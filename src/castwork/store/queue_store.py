@@ -40,7 +40,7 @@ class QueueStore:
         self.told = Told(place)
         self.outputs = Outputs(place, limits.output)
         self.parked = Parked(place)
-        self.letters = Letters(place)
+        self.letters = Letters(place, limits.dead_letters)
 
     def claims(self, worker_id: str) -> Claims:
         """The claims of one worker."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import sys
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
@@ -11,9 +12,10 @@ import msgspec
 from castwork.model.codec import encode_value
 from castwork.model.entry import Entry, Meta, parse_entry, plain_fields, readable, wire_name
 from castwork.model.errors import AmbiguousId, CastworkError, TaskNotFound, UndecodableEntry
+from castwork.model.position import Position
 from castwork.model.record import Record, encode_record
 from castwork.model.states import Priority, TaskState
-from castwork.store.letters import Letter
+from castwork.store.letter import Letter
 from castwork.store.queue_store import QueueStore
 
 
@@ -39,8 +41,18 @@ class DeadLetter(msgspec.Struct):
     fields: dict[str, str]
 
 
+#: The lanes that a letter's entry may have lain in.
+_LANES = ("stream", *Priority)
+
+#: Bytes of each value that a list shows, and letters per page.
+_SHOWN, _PAGE = 1000, 500
+
+
 class DeadLetters:
-    """The dead letters of one queue; they stay until replayed or purged."""
+    """The dead letters of one queue; they stay until replayed or purged.
+
+    Of very many the oldest are purged, see `Limits.dead_letters`.
+    """
 
     def __init__(self, store: QueueStore) -> None:
         self._letters = store.letters
@@ -56,9 +68,37 @@ class DeadLetters:
         """How many dead letters there are."""
         return await self._letters.count()
 
-    async def list(self, *, limit: int = 100) -> list[DeadLetter]:
-        """The newest dead letters, newest first."""
-        return [self._describe(letter) for letter in await self._letters.newest(limit)]
+    async def list(self, *, limit: int = 100, after: str = "") -> list[DeadLetter]:
+        """The newest dead letters, newest first.
+
+        A page ends early once it holds some 4 MB. Long values of entries are cut, and say so: `get`
+        gives them whole.
+
+        Args:
+            limit: letters at most.
+            after: the id of the letter that the page before ended with, empty to begin.
+
+        Returns:
+            A page; an empty one says that there are no more.
+
+        Raises:
+            UndecodableEntry: `after` is no id of a dead letter.
+        """
+        if after:
+            Position.parse(after)
+        found = await self._letters.newest(limit, after)
+        return [self._describe(letter, most=_SHOWN) for letter in found]
+
+    async def pages(self, limit: int | None = None) -> AsyncIterator[Sequence[DeadLetter]]:
+        """The newest dead letters, page by page; those that come meanwhile stay out.
+
+        Args:
+            limit: letters at most, None for all.
+        """
+        after, left = "", sys.maxsize if limit is None else limit
+        while left > 0 and (page := await self.list(limit=min(left, _PAGE), after=after)):
+            yield page
+            after, left = page[-1].id, left - len(page)
 
     async def find(self, letter_id: str) -> DeadLetter | None:
         """A dead letter, by its own id or its task's id; None if there is none."""
@@ -114,7 +154,8 @@ class DeadLetters:
             raise TaskNotFound(f"no dead letter {letter_id} in queue {self.queue!r}")
         return letter
 
-    def _describe(self, letter: Letter) -> DeadLetter:
+    def _describe(self, letter: Letter, *, most: int | None = None) -> DeadLetter:
+        """The letter for people, each value cut to `most` bytes; None for whole values."""
         try:
             task = _entry_of(letter).name
         except CastworkError:
@@ -127,7 +168,10 @@ class DeadLetters:
             task=task,
             attempts=letter.attempts,
             errors=letter.errors,
-            fields={readable(k): readable(v) for k, v in zip(names, values, strict=True)},
+            fields={
+                _cut(name, most): _cut(value, most)
+                for name, value in zip(names[:most], values[:most], strict=False)
+            },
         )
 
 
@@ -162,8 +206,17 @@ async def find_letter(queues: Sequence[DeadLetters], name: str) -> tuple[DeadLet
     return found[0]
 
 
+def _cut(raw: bytes, most: int | None) -> str:
+    """Bytes of an entry as text, cut where they are long."""
+    if most is None or len(raw) <= most:
+        return readable(raw)
+    return f"{readable(raw[:most])}... ({len(raw):,} bytes)"
+
+
 def _entry_of(letter: Letter) -> Entry:
     """The entry under which the task waits again; raises UndecodableEntry."""
+    if letter.lane not in _LANES:
+        raise UndecodableEntry("the dead letter itself does not decode; purge it")
     if letter.lane != "stream":
         entry = parse_entry(letter.fields)
         entry.id = letter.task_id

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 #: Entries claimed per call at most.
 _COUNT = 10
 
-#: Passes between looks for idle workers and old notes to forget.
+#: Passes between looks for idle workers, old notes and old dead letters to forget.
 _RETIRE_EVERY = 20
 
 #: Seconds from the start to the first look, at most.
@@ -77,11 +77,22 @@ class Recovery:
             self._passes += 1
             if self._passes % _RETIRE_EVERY == 0:
                 await self._claims.retire()
+                await self._trim()
         except NoGroup:
             logger.debug("queue %s: no group to sweep yet", self._workload.queue.name)
         wait = self._lease * random.uniform(0.15, 0.35)
         # A worker that takes a dead one's place looks soon for what its supervisor has given back.
         return min(wait, _FIRST) if self._passes == 1 else wait
+
+    async def _trim(self) -> None:
+        """Purge dead letters beyond those that are kept."""
+        letters, queue = self._workload.store.letters, self._workload.queue.name
+        while purged := await letters.trim():
+            logger.warning(
+                "queue %s: more dead letters than are kept, the oldest are purged: tasks %s",
+                queue,
+                ", ".join(purged),
+            )
 
     async def sweep(self) -> int:
         """Take over lost tasks, at most as many as there are free slots; return their number."""

@@ -10,7 +10,7 @@ from castwork.model.entry import Entry, Meta
 from castwork.model.queue import Lane
 from castwork.model.record import ErrorInfo, Record, encode_record
 from castwork.model.states import TaskState
-from castwork.store.letters import Letter
+from castwork.store.letter import Letter
 from castwork.worker.attempt import Attempt
 from castwork.worker.outcome import Finish
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
@@ -18,6 +19,9 @@ from castwork.tasks.dead_letters import DeadLetter, DeadLetters, find_letter
 
 #: Does something to one dead letter, given its id.
 Action = Callable[[DeadLetters, str], Awaitable[Any]]
+
+#: Letters that are handled at once, where all are.
+_TOGETHER = 20
 
 dead = typer.Typer(help="Tasks that ran out of attempts or can never run.", no_args_is_help=True)
 
@@ -40,8 +44,8 @@ def list_letters(
     """List dead letters, the newest first."""
 
     async def read(app: App) -> list[DeadLetter]:
-        lists = [await letters.list(limit=limit) for letters in _of_queue(app, queue)]
-        return [letter for found in lists for letter in found]
+        of_queue = _of_queue(app, queue)
+        return [x for letters in of_queue async for page in letters.pages(limit) for x in page]
 
     found = on_server(app, redis, read)
     if json:
@@ -142,12 +146,19 @@ async def _to_all(
     handled: list[str] = []
     refused: dict[str, str] = {}
     for letters in queues:
-        for letter in await letters.list(limit=await letters.count() or 1):
-            try:
-                await action(letters, letter.id)
-                handled.append(letter.id)
-            except (TaskNotFound, UndecodableEntry) as error:
-                refused[letter.id] = str(error)
+        async for page in letters.pages():
+            for start in range(0, len(page), _TOGETHER):
+                some = page[start : start + _TOGETHER]
+                ends = await asyncio.gather(
+                    *(action(letters, letter.id) for letter in some), return_exceptions=True
+                )
+                for letter, end in zip(some, ends, strict=True):
+                    if not isinstance(end, BaseException):
+                        handled.append(letter.id)
+                    elif isinstance(end, (TaskNotFound, UndecodableEntry)):
+                        refused[letter.id] = str(end)
+                    else:
+                        raise end
     return handled, refused
 
 
