@@ -58,6 +58,9 @@ Hook = TypeVar("Hook", bound=Callable[[], Awaitable[None] | None])
 #: The variable overrides every app's URL; `castwork up` and deployments set it for their processes.
 URL_VARIABLE = "CASTWORK_URL"
 
+#: The environment variable that names a file with such a URL, as secrets are handed to containers.
+URL_FILE_VARIABLE = "CASTWORK_URL_FILE"
+
 
 class App:
     """Tasks and channels on one Redis: enqueue a call for one worker, publish an event for all.
@@ -68,7 +71,8 @@ class App:
     Args:
         url: `redis://`, `rediss://`, `unix://`, or `embedded://` for a private server that
             lives as long as this process (`embedded:///path` keeps its data there). The
-            environment variable `CASTWORK_URL` takes precedence.
+            environment variable `CASTWORK_URL` takes precedence, then the file that
+            `CASTWORK_URL_FILE` names.
         settings: namespace, timeouts and bounds.
     """
 
@@ -326,7 +330,7 @@ class App:
     @property
     def url(self) -> str:
         """The URL as configured, `embedded://` included: nothing is started or resolved."""
-        return os.environ.get(URL_VARIABLE) or self._url
+        return os.environ.get(URL_VARIABLE) or _url_from_file() or self._url
 
     def find_url(self) -> str:
         """The server's URL; for `embedded://` starts the server if it does not run. Blocks."""
@@ -375,3 +379,21 @@ class App:
     def dead_letters(self) -> list[DeadLetters]:
         """The dead letters of each queue, group subscriptions included."""
         return [DeadLetters(store) for store in self.served()]
+
+
+def _url_from_file() -> str:
+    """The first line of the file that `CASTWORK_URL_FILE` names; empty without that variable.
+
+    Raises:
+        DefinitionError: the file cannot be read, or is empty.
+    """
+    path = os.environ.get(URL_FILE_VARIABLE)
+    if not path:
+        return ""
+    try:
+        url = Path(path).read_text(encoding="utf-8").strip().partition("\n")[0]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DefinitionError(f"{URL_FILE_VARIABLE}={path} cannot be read: {error}") from None
+    if not url:
+        raise DefinitionError(f"{URL_FILE_VARIABLE}={path} is empty: write a URL there")
+    return url

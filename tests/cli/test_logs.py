@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import logging.config
 from collections.abc import Iterator
@@ -52,3 +53,21 @@ def test_a_dict_config_does_not_mute_castwork() -> None:
     for logger in logging.root.manager.loggerDict.values():
         if isinstance(logger, logging.Logger):
             logger.disabled = False
+
+
+def test_what_a_record_quotes_makes_no_line_of_its_own_and_steers_no_terminal() -> None:
+    stream = io.StringIO()
+    with bare_root() as root:
+        configure_logging()
+        [handler] = root.handlers
+        assert isinstance(handler, logging.StreamHandler)
+        handler.setStream(stream)
+        try:
+            raise ValueError("bad\n12:00:00 ERROR   root: forged \x1b[31m\x9b")
+        except ValueError:
+            root.exception("task %s", "a\n12:00:00 ERROR   root: forged\x1b]0;title\x07")
+    first, *others = stream.getvalue().splitlines()
+    assert first.endswith(r"task a\n12:00:00 ERROR   root: forged\x1b]0;title\x07")
+    assert others
+    assert all(line.startswith("  ") for line in others)
+    assert all(line.isprintable() for line in others)

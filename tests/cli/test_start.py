@@ -160,13 +160,13 @@ def test_a_server_on_a_taken_port_is_one_line(taken_port: int) -> None:
 
 def test_server_serves_and_ends(start: Callable[..., Running], tmp_path: Path) -> None:
     server = start("server", "--port", "0", "--data", str(tmp_path))
-    url = server.wait_for(r"server (redis://127\.0\.0\.1:\d+)").group(1)
+    url = server.wait_for(r"server (redis://:\S+@127\.0\.0\.1:\d+)").group(1)
     with redis.Redis.from_url(url) as client:
         assert client.set("kept", "1")
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     wait_until(lambda: not server.alive(), "nothing is left", within=5)
-    again = start("server", "--port", "0", "--data", str(tmp_path))
+    again = start("server", "--port", "0", "--data", str(tmp_path), "--no-password")
     url = again.wait_for(r"server (redis://127\.0\.0\.1:\d+)").group(1)
     with redis.Redis.from_url(url) as client:
         assert client.get("kept") == b"1"

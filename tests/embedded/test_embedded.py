@@ -352,3 +352,37 @@ def test_waits_while_the_server_loads_its_data(
     # Each of the 220 answers comes 10 ms after the one before, so together they take longer.
     with EmbeddedServer(start_timeout=2) as server:
         assert server.is_running
+
+
+# --- who may see it ---------------------------------------------------------------------------
+
+
+def test_files_in_a_folder_that_others_may_enter_are_for_their_owner_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "appendonlydir").mkdir(parents=True)
+    (data / "server.log").touch(0o644)
+    for path in (data, data / "appendonlydir"):
+        path.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        with EmbeddedServer(data=data) as server:
+            client(server.url).set("a", "b")
+            found = [path for path in data.rglob("*") if path.is_file()]
+            assert len(found) > 2
+            for path in (*found, data / "appendonlydir"):
+                assert path.stat().st_mode & 0o077 == 0, path
+    finally:
+        os.umask(before)
+
+
+def test_a_password_is_in_the_url_and_in_no_command_line() -> None:
+    with EmbeddedServer(port=0, has_password=True) as server:
+        assert client(server.url).ping()
+        login, _, address = server.url.rpartition("@")
+        with pytest.raises(redis.AuthenticationError):
+            client(f"redis://{address}").ping()
+        password = login.rpartition(":")[2]
+        assert len(password) > 20
+        for line in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                assert password.encode() not in line.read_bytes()

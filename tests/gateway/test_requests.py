@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 import httpx
@@ -12,7 +13,16 @@ from tests.gateway.conftest import serving
 from castwork import App
 from castwork.gateway import create_gateway, errors
 from castwork.model import errors as model_errors
-from castwork.model.errors import CastworkError, EffectUnknown, InvalidArguments, QueueFull
+from castwork.model.errors import (
+    AuthenticationFailed,
+    CastworkError,
+    EffectUnknown,
+    InvalidArguments,
+    NotOpen,
+    QueueFull,
+    ServerRefused,
+    ServerUnavailable,
+)
 
 
 @pytest.fixture
@@ -141,10 +151,22 @@ def test_an_unknown_effect_is_said_to_be_unknown() -> None:
     response = errors.error_response(EffectUnknown("the reply was lost"))
     assert response.status_code == 503
     assert b"effect_unknown" in response.body
-    assert b"whether it took effect is unknown" in response.body
+    assert b"whether this took effect is unknown" in response.body
     assert response.headers["retry-after"] == "1"
 
 
 def test_a_full_queue_says_when_to_try_again() -> None:
     response = errors.error_response(QueueFull("q", 10, retry_after=2.5))
     assert (response.status_code, response.headers["retry-after"]) == (429, "3")
+
+
+@pytest.mark.parametrize("kind", [ServerUnavailable, AuthenticationFailed, ServerRefused, NotOpen])
+def test_errors_of_the_server_tell_clients_no_address(
+    kind: type[CastworkError], caplog: pytest.LogCaptureFixture
+) -> None:
+    body = errors.error_body(kind("no Redis at 10.1.2.3:6379 with {cw:q}:dead"))
+    assert "10.1.2.3" not in body["message"]
+    assert "{" not in body["message"]
+    found = re.search(r"error ([0-9a-f]{8})", body["message"])
+    assert found is not None
+    assert f"error {found[1]}: {kind.__name__}: no Redis at 10.1.2.3:6379" in caplog.text

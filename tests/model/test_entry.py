@@ -44,6 +44,12 @@ def wire(entry: Entry) -> list[bytes]:
     return [f if isinstance(f, bytes) else f.encode() for f in fields]
 
 
+@pytest.mark.parametrize("control", ["\n", "\r", "\x1b[31m", "\x9b", "\x00", "\u2028"])
+def test_an_id_has_no_control_characters(control: str) -> None:
+    with pytest.raises(UndecodableEntry, match="no task id"):
+        parse_entry([b"task", b"f", b"id", f"a{control}b".encode()])
+
+
 # -- as castwork writes ------------------------------------------------------------------
 
 
@@ -51,7 +57,7 @@ def wire(entry: Entry) -> list[bytes]:
     task=st.text(min_size=1),
     nonce=st.text(DIGITS, min_size=14, max_size=14).map(str.encode) | st.sampled_from([b"", b"-"]),
     args=st.binary(),
-    task_id=st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"])),
+    task_id=st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])),
     at=st.integers(0, 2**63),
     meta=st.none() | metas,
 )

@@ -17,6 +17,7 @@ def at(host: str = "127.0.0.1", port: int = 6379) -> tuple[Endpoint, ...]:
         ("redis://example:7000/2", Target(seeds=at("example", 7000), database=2)),
         ("redis://:p%40ss@h", Target(seeds=at("h"), password="p@ss")),
         ("redis://u:p@h:1", Target(seeds=at("h", 1), username="u", password="p")),
+        ("redis://h?password=p@s&db=0", Target(seeds=at("h"), password="p@s")),
         ("redis://h?username=u&password=p", Target(seeds=at("h"), username="u", password="p")),
         ("valkey://h", Target(seeds=at("h"))),
         ("unix:///run/r.sock?db=3", Target(seeds=(Endpoint("", path="/run/r.sock"),), database=3)),
@@ -65,6 +66,12 @@ def test_what_is_no_url_is_refused(url: str) -> None:
         "redis://u:se@secret@[h",
         "http://u:secret@h",
         "rediss://u:secret@h?ssl_ca_certs=/none",
+        # A password that ends the host too early: what stands before would be taken for a host.
+        "redis://u:secret?x@h:6379/0",
+        "redis://secret:6379/x@h:6379",
+        "redis://secret:12#x@h",
+        "redis://u:12/secret@h:6379/0",
+        "redis://secret:1?db=1&x@h",
     ],
 )
 def test_errors_do_not_show_the_password(url: str) -> None:

@@ -13,6 +13,7 @@ from castwork.model.errors import (
     PayloadTooLarge,
     UnknownTask,
 )
+from castwork.model.safe_text import printable
 
 #: Exit code of a command that did not work.
 FAILED = 1
@@ -62,7 +63,7 @@ def one_line_errors(misused: int = MISUSED) -> Iterator[None]:
 
 def one_line(error: BaseException) -> str:
     """An error in one line; of an error that quotes a log, with the log's last line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [printable(line.strip(), 2000) for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     return lines[0] if len(lines) == 1 else f"{lines[0]} ({lines[-1]})"

@@ -22,7 +22,11 @@ AppOption = Annotated[
 ]
 Redis = Annotated[
     str | None,
-    typer.Option("--redis", metavar="URL", help="Server to use instead of the App's own."),
+    typer.Option(
+        "--redis",
+        metavar="URL",
+        help="Server to use instead of the App's own; without a login, as others can read it.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Queues = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -11,16 +12,22 @@ import msgspec
 import typer
 
 from castwork.model.codec import encode_value
+from castwork.model.safe_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 
+_C1 = re.compile(r"[\x7f-\x9f]")
+
+
 def print_json(value: object, *, indent: int = 2) -> None:
     """Print a value as JSON; `indent=0` for one line."""
     raw = encode_value(value)
-    typer.echo((msgspec.json.format(raw, indent=indent) if indent else raw).decode())
+    text = (msgspec.json.format(raw, indent=indent) if indent else raw).decode()
+    # JSON escapes control characters but these, which terminals obey, too.
+    typer.echo(_C1.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -66,4 +73,4 @@ def ago(since: float) -> str:
 
 
 def _text(cell: Any) -> str:
-    return "" if cell is None else str(cell)
+    return "" if cell is None else printable(str(cell), sys.maxsize)

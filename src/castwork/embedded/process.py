@@ -21,6 +21,7 @@ _LOCK_WAIT = 2.0  # seconds for a server whose parent was just killed to let go 
 # open and never writes to: its end means that the parent is stopping us, or is gone itself.
 # Once the server has ended, for whatever reason, the rest of this session ends too.
 _GUARD = """
+umask 077
 trap '' HUP INT TERM PIPE
 folder=$1 grace=$2; shift 2
 exec 3<&0 </dev/null
@@ -138,8 +139,13 @@ def lock_folder(folder: Path) -> int:
         time.sleep(0.02)
 
 
-def probe(address: str | int, pid: int) -> bytes:
+def probe(address: str | int, pid: int, password: str = "") -> bytes:
     """Asks the server at an address how it is.
+
+    Args:
+        address: The path of its Unix socket, or its TCP port on 127.0.0.1.
+        pid: The process that it must be.
+        password: Its password, empty for none.
 
     Returns:
         ``+PONG`` when it is ready and is the process `pid` and no stranger on the same port,
@@ -150,8 +156,11 @@ def probe(address: str | int, pid: int) -> bytes:
     with suppress(OSError, ValueError), socket.socket(family) as connection:
         connection.settimeout(1.0)
         connection.connect(("127.0.0.1", address) if tcp else str(address))
-        connection.sendall(b"PING\r\nINFO server\r\n")
+        login = f"AUTH {password}\r\n" if password else ""
+        connection.sendall(f"{login}PING\r\nINFO server\r\n".encode())
         with connection.makefile("rb") as replies:
+            if password:
+                replies.readline()
             first = replies.readline().split()[0:1]
             if first == [b"-LOADING"]:
                 return first[0]

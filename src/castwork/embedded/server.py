@@ -1,6 +1,7 @@
 """EmbeddedServer: starts, watches and ends a private server."""
 
 import os
+import secrets
 import socket
 import time
 import weakref
@@ -25,15 +26,23 @@ class EmbeddedServer:
         data: Folder for an append-only file, created if missing and kept. A crash of the machine
             loses about the last second. None: nothing is kept.
         port: TCP port on 127.0.0.1, 0 for any free one. None: a Unix socket in a private folder.
+        has_password: Whether a password is made for the server, which is then part of the URL. A
+            port can be reached by everyone on the machine, the socket by its owner alone.
         start_timeout: Seconds without an answer after which a start has failed. A server that
             says that it is loading its data does answer, and is waited for.
     """
 
     def __init__(
-        self, *, data: Path | None = None, port: int | None = None, start_timeout: float = 10.0
+        self,
+        *,
+        data: Path | None = None,
+        port: int | None = None,
+        has_password: bool = False,
+        start_timeout: float = 10.0,
     ) -> None:
         self._data = data
         self._port = port
+        self._password = secrets.token_urlsafe(24) if has_password else ""
         self._start_timeout = start_timeout
         self._url = ""
         self._process: GuardedProcess | None = None
@@ -71,7 +80,10 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """``unix:///path`` or ``redis://127.0.0.1:port``; ServerUnavailable if not started."""
+        """``unix:///path`` or ``redis://127.0.0.1:port``; ServerUnavailable if not started.
+
+        A password stands in it as ``redis://:password@127.0.0.1:port``.
+        """
         self._require()
         return self._url
 
@@ -99,7 +111,8 @@ class EmbeddedServer:
         self._url = f"unix://{quote(str(address))}"
         if self._port is not None:
             address = self._port or _free_port()
-            self._url = f"redis://127.0.0.1:{address}"
+            login = f":{self._password}@" if self._password else ""
+            self._url = f"redis://{login}127.0.0.1:{address}"
         with ExitStack() as stack:
             folder, lock = process.folder, None
             if self._data is not None:
@@ -107,8 +120,11 @@ class EmbeddedServer:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 lock = lock_folder(folder)
                 stack.callback(os.close, lock)
+                _close_to_others(folder)
             command = server_command(folder, persistent=lock is not None, address=address)
-            log = stack.enter_context((folder / "server.log").open("a+b"))
+            if self._password:
+                command.insert(1, str(_write_password(process.folder, self._password)))
+            log = stack.enter_context(open(folder / "server.log", "a+b", opener=_private))
             log.truncate(0)
             process.run(command, log, lock)
             self._wait(process, address, log)
@@ -117,7 +133,7 @@ class EmbeddedServer:
         deadline = time.monotonic() + self._start_timeout
         reason = "it ended at once"
         while process.is_running:
-            answer = probe(address, process.pid)
+            answer = probe(address, process.pid, self._password)
             if answer == b"+PONG":
                 return
             if answer:  # a server that is loading its data is alive
@@ -127,6 +143,25 @@ class EmbeddedServer:
                 break
             time.sleep(0.01)
         raise ServerUnavailable(f"the embedded server did not start: {reason}\n{_tail(log)}")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _write_password(folder: Path, password: str) -> Path:
+    """Writes the password to a file of settings: everyone can read arguments of processes."""
+    path = folder / "password.conf"
+    with open(path, "w", opener=_private) as file:
+        file.write(f"requirepass {password}\n")
+    return path
+
+
+def _close_to_others(folder: Path) -> None:
+    """Takes from other users what an earlier server left readable in a folder of theirs, too."""
+    for path in (folder / "appendonlydir", folder / "server.log"):
+        if path.exists():
+            path.chmod(path.stat().st_mode & 0o700)
 
 
 def _tail(log: BinaryIO) -> str:

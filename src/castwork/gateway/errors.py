@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Coroutine
+from secrets import token_hex
 from typing import Any
 
 from fastapi import Request, Response
@@ -32,6 +34,8 @@ from castwork.model.errors import (
     UnknownName,
     UnknownTask,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class UnknownChannel(UnknownName):
@@ -87,12 +91,34 @@ def find_status(error: CastworkError) -> tuple[int, str]:
     return next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
 
 
+#: What clients are told of errors on our side. The errors themselves name addresses and keys.
+_OUTSIDE = {
+    "server_refused": "the server behind the gateway refused this",
+    "server_unavailable": "the server behind the gateway cannot be reached; try again soon",
+    "effect_unknown": "the server behind the gateway did not answer in time; whether this took"
+    " effect is unknown",
+    "authentication_failed": "the gateway may not use its server",
+    "server_unsupported": "the server behind the gateway is not set up for this",
+    "server_out_of_memory": "the server behind the gateway is full; try again later",
+    "not_open": "the gateway is stopping; try again soon",
+    "definition_error": "the gateway's app is declared in a way that cannot work",
+    "internal_error": "this failed in the gateway",
+}
+
+
+def outside(error: CastworkError) -> str:
+    """An error for clients: its own text, or, with the text in the log, what may be told of it."""
+    name = find_status(error)[1]
+    if name not in _OUTSIDE:
+        return str(error)
+    error_id = token_hex(4)
+    logger.warning("error %s: %s: %s", error_id, type(error).__name__, error)
+    return f"{_OUTSIDE[name]} (the gateway's log has more: error {error_id})"
+
+
 def error_body(error: CastworkError) -> dict[str, Any]:
     """An error as plain values: `error` (its name), `message`, and `field` or `close`."""
-    message = str(error)
-    if isinstance(error, EffectUnknown):
-        message += "; whether it took effect is unknown"
-    body: dict[str, Any] = {"error": find_status(error)[1], "message": message}
+    body: dict[str, Any] = {"error": find_status(error)[1], "message": outside(error)}
     if isinstance(error, InvalidArguments):
         body["field"] = error.field
     elif isinstance(error, UnknownName):

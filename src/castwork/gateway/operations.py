@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from castwork.app import App
-from castwork.gateway.errors import GatewayRoute
+from castwork.gateway.errors import GatewayRoute, outside
 from castwork.gateway.hub import Hub
 from castwork.gateway.metrics import CONTENT_TYPE, Snapshot, write_metrics
 from castwork.gateway.requests import read_json
@@ -111,12 +111,11 @@ class OperationRoutes:
             if not connections.is_open:
                 await connections.open()
         except CastworkError as error:
-            return str(error)
-        for link in connections.links():
-            if not link.is_connected:
-                return f"no connection for commands to {link.endpoint}"
+            return outside(error)
+        if not all(link.is_connected for link in connections.links()):
+            return "no connection for commands"
         if not connections.pushes.is_connected:
-            return f"no connection for pushes to {connections.address}"
+            return "no connection for pushes"
         return ""
 
     def _letters(self, queue: str | None) -> list[DeadLetters]:

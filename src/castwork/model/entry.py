@@ -9,6 +9,7 @@ optionally `id` and `meta` instead. A later version of the format would replace 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 from urllib.parse import quote, unquote
 
@@ -91,6 +92,8 @@ class Entry(msgspec.Struct):
         return fields
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 #: What stands in place of the nonce where castwork did not make the task id.
 _NO_NONCE = (b"", b"-")
 
@@ -135,10 +138,11 @@ def parse_entry(fields: list[bytes]) -> Entry:
 
 
 def _line(raw: bytes) -> str:
-    """A task id; it must be one line, as messages that tell outcomes consist of lines."""
-    if b"\n" in raw:
+    """A task id, without control characters: it is shown, logged, and told in lines."""
+    text = raw.decode()
+    if _CONTROL.search(text):
         raise UndecodableEntry(f"no task id: {raw[:50]!r}")
-    return raw.decode()
+    return text
 
 
 def _milliseconds(raw: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 
 
@@ -14,6 +15,27 @@ def safe_text(make: Callable[[], str]) -> str:
         return make().encode("utf-8", "backslashreplace").decode()
     except BaseException as error:
         return f"(no text: its own raised {type(error).__name__})"
+
+
+def printable(text: str, most: int = 300) -> str:
+    """Text of strangers for a log or a terminal: one line, cut, without control characters.
+
+    Those would forge lines and steer terminals. They are escaped as in a Python string.
+
+    Args:
+        text: any text.
+        most: characters at most.
+    """
+    if len(text) > most:
+        text = f"{text[:most]}..."
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    # A space of another kind does no harm, and repr would show its code.
+    if character.isprintable() or unicodedata.category(character) == "Zs":
+        return character
+    return repr(character)[1:-1]
 
 
 def text_of(error: BaseException) -> str:

@@ -73,6 +73,8 @@ def parse_url(url: str) -> Target:
         port = parts.port
     except ValueError:  # not chained: the error's text may quote the password
         raise _refused(url, "host or port cannot be read") from None
+    if _is_login_cut(parts):
+        raise _refused(url, "a login's / # ? @ must be written %2F %23 %3F %40")
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     username = unquote(parts.username) if parts.username else query.get("username")
     password = unquote(parts.password) if parts.password else query.get("password")
@@ -92,6 +94,17 @@ def parse_url(url: str) -> Target:
         tls=_tls(url, parts, query),
         username=username,
         password=password,
+    )
+
+
+def _is_login_cut(parts: SplitResult) -> bool:
+    """Whether what a login holds ended the host too early, so that a part of it were the host.
+
+    Then the password would be looked up as a name, and shown in messages.
+    """
+    logins = r"(^|&)(username|password)=[^&]*"
+    return bool(parts.fragment) or (
+        parts.scheme != "unix" and "@" in parts.path + re.sub(logins, "", parts.query)
     )
 
 

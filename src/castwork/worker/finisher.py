@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from castwork.model.errors import ConnectionFailed, NotOpen, OutOfMemory, PersistenceFailed
+from castwork.model.safe_text import printable
 from castwork.store.outcomes import EndedTasks, Outcomes
 from castwork.worker.attempt import Attempt
 from castwork.worker.outcome import Bury, Drop, Finish, Outcome, Park, Release, describe
@@ -170,7 +171,7 @@ class Finisher:
             attempt.runs,
             "" if attempt.runs == 1 else "s",
             outcome.error.type,
-            outcome.error.message,
+            printable(outcome.error.message),
         )
         record = b""
         if self._keeps_records:

@@ -17,13 +17,16 @@ from castwork.embedded import EmbeddedServer
 def server(
     port: Annotated[int, typer.Option("--port", help="Port; 0 for any free one.")] = 6379,
     data: Data = None,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="Let everyone on this machine in.")
+    ] = False,
 ) -> None:
     """Run the embedded Valkey or Redis on 127.0.0.1, until Ctrl-C or SIGTERM."""
     listen_on("127.0.0.1", port).close()  # a port in use is one line, and not the server's log
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-    with EmbeddedServer(port=port, data=data) as embedded:
+    with EmbeddedServer(port=port, data=data, has_password=not no_password) as embedded:
         kept = f"keeps its data in {data}" if data else "keeps nothing (--data DIR does)"
         typer.echo(f"server {embedded.url}  pid {embedded.pid}, {kept}; Ctrl-C stops it")
         while embedded.is_running:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+from typing import Any
+
+from castwork.model.safe_text import printable
 
 
 def configure_logging() -> None:
@@ -14,12 +18,30 @@ def configure_logging() -> None:
     """
     level = os.environ.get("CASTWORK_LOG_LEVEL", "INFO").upper()
     known = level in logging.getLevelNamesMapping()
-    logging.basicConfig(
-        level=level if known else "INFO",
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter())
+    logging.basicConfig(level=level if known else "INFO", handlers=[handler])
     unmute_own_loggers()
+
+
+class PrintableFormatter(logging.Formatter):
+    """One line per record, and tracebacks indented below it, without control characters.
+
+    Tasks log and raise what strangers have sent; that must neither look like a line of its own nor
+    steer a terminal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The record in one line."""
+        return printable(super().formatMessage(record), sys.maxsize)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """The traceback, indented."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"  {printable(line, sys.maxsize)}" for line in lines)
 
 
 def unmute_own_loggers() -> None:
