@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -44,14 +44,37 @@ def shared_server(program: Path | str | None = None, kind: str = KIND) -> Iterat
     """
     if kind not in _KINDS:
         raise ValueError(f"CASTWORK_TEST_SERVER is {kind!r}, not one of {', '.join(_KINDS)}")
+    with _running(program, _single if kind == "single" else lambda _folder: _node()) as url:
+        if kind == "cluster":
+            _take_all_slots(url)
+        yield url
+
+
+@contextmanager
+def listening_server(
+    program: Path | str | None = None, certificates: Path | None = None
+) -> Iterator[str]:
+    """Run a server on a port of 127.0.0.1, without persistence, and yield its URL.
+
+    Args:
+        program: Server program; None: the Valkey that comes with the embedded server.
+        certificates: folder of `ca.crt`, `server.crt` and `server.key`: the port speaks TLS only.
+    """
+    with _running(program, lambda _folder: _listening(certificates)) as url:
+        yield url
+
+
+@contextmanager
+def _running(
+    program: Path | str | None, choose: Callable[[str], tuple[str, dict[str, str]]]
+) -> Iterator[str]:
+    """Run a server at the URL and with the options that are chosen for its folder."""
     with tempfile.TemporaryDirectory(prefix="castwork-test-") as folder:
         for _ in range(_ATTEMPTS):
-            url, options = _single(folder) if kind == "single" else _node()
+            url, options = choose(folder)
             server = _start(str(program or find_binary()), Path(folder), options)
             try:
                 if _answers(url, folder):
-                    if kind == "cluster":
-                        _take_all_slots(url)
                     yield url
                     return
             finally:
@@ -73,6 +96,23 @@ def _node() -> tuple[str, dict[str, str]]:
     port, bus = _free_ports(2)
     options = {"port": str(port), "cluster-port": str(bus), "bind": "127.0.0.1"}
     return f"redis://127.0.0.1:{port}", options | {"cluster-enabled": "yes"}
+
+
+def _listening(certificates: Path | None) -> tuple[str, dict[str, str]]:
+    (port,) = _free_ports(1)
+    if certificates is None:
+        return f"redis://127.0.0.1:{port}", {"port": str(port), "bind": "127.0.0.1"}
+    ca = certificates / "ca.crt"
+    options = {
+        "port": "0",
+        "bind": "127.0.0.1",
+        "tls-port": str(port),
+        "tls-ca-cert-file": str(ca),
+        "tls-cert-file": str(certificates / "server.crt"),
+        "tls-key-file": str(certificates / "server.key"),
+        "tls-auth-clients": "no",
+    }
+    return f"rediss://localhost:{port}?ssl_ca_certs={ca}", options
 
 
 def _free_ports(count: int) -> list[int]:

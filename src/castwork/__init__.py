@@ -6,6 +6,7 @@ from castwork.channels.event import Delivered, Resync
 from castwork.channels.receipt import Applied, Receipt
 from castwork.channels.setting import Setting
 from castwork.model.chunk import Chunk
+from castwork.model.credentials import Credentials
 from castwork.model.errors import CastworkError
 from castwork.model.record import TaskStatus
 from castwork.model.retry import Backoff
@@ -33,6 +34,7 @@ __all__ = [
     "Chunk",
     "Context",
     "CoroutineFunction",
+    "Credentials",
     "Delivered",
     "Discard",
     "Limits",

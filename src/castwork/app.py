@@ -21,6 +21,7 @@ from castwork.channels.channel import Channel
 from castwork.channels.event import EventCodec
 from castwork.channels.setting import Setting
 from castwork.inspect.inspector import Inspector
+from castwork.model.credentials import CredentialSource
 from castwork.model.errors import DefinitionError
 from castwork.model.queue import Queue, QueueSettings, adopted_queue
 from castwork.model.settings import AppSettings
@@ -74,17 +75,29 @@ class App:
             environment variable `CASTWORK_URL` takes precedence, then the file that
             `CASTWORK_URL_FILE` names.
         settings: namespace, timeouts and bounds.
+        credentials: gives the login, and renews it before its end: any function or coroutine
+            function that returns `Credentials`, such as `castwork.azure.EntraLogin()`. Not used
+            where the URL has a password, nor for a Unix socket or `embedded://`.
     """
 
-    def __init__(self, url: str = "embedded://", *, settings: AppSettings | None = None) -> None:
+    def __init__(
+        self,
+        url: str = "embedded://",
+        *,
+        settings: AppSettings | None = None,
+        credentials: CredentialSource | None = None,
+    ) -> None:
         self.settings = settings or AppSettings()
         self._url = url
         self._embedded: EmbeddedServer | None = None
         self._lock = threading.Lock()
         self._connections = Connections(
-            self.find_url, self.settings.link, keeps_data=self._keeps_data
+            self.find_url,
+            self.settings.link,
+            credentials=credentials,
+            keeps_data=self._keeps_data,
         )
-        self._sync = SyncProducers(self.find_url, self.settings)
+        self._sync = SyncProducers(self.find_url, self.settings, credentials=credentials)
         self._producers: dict[str, Producer] = {}
         self._around_enqueue = Chain()
         self._around_task = Chain()

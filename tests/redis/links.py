@@ -15,10 +15,11 @@ import redis
 from tests.eventually import wait_until
 
 from castwork.embedded.binary import find_binary
+from castwork.model.credentials import Credentials
 from castwork.model.settings import LinkSettings
 from castwork.redis.address import parse_url
 from castwork.redis.link import Link
-from castwork.redis.login import Credentials, Login
+from castwork.redis.login import Login
 from castwork.redis.topology import Single
 
 QUICK = LinkSettings(call_timeout=5, ping_interval=0.5, ping_timeout=0.5)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 import redis
 from tests.eventually import eventually
+from tests.servers import listening_server
 
 from castwork.embedded import EmbeddedServer
-from castwork.model.errors import AuthenticationFailed, ServerUnsupported
+from castwork.model.credentials import Credentials
+from castwork.model.errors import AuthenticationFailed, ServerUnavailable, ServerUnsupported
 from castwork.model.settings import LinkSettings
 from castwork.redis.connections import Connections
-from castwork.redis.login import Credentials
 from castwork.redis.pushes import Pushes
 
 
@@ -127,19 +128,60 @@ async def test_closing_while_it_opens_leaves_no_connection_behind(
     await gone(client)
 
 
-async def test_a_source_of_logins_replaces_that_of_the_url(own: tuple[str, redis.Redis]) -> None:
-    url, client = own
-    client.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all")
+@pytest.fixture
+def listening() -> Iterator[tuple[str, redis.Redis]]:
+    """A server with a user `u` that listens on a port."""
+    with listening_server() as url, redis.Redis.from_url(url) as client:
+        client.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all")
+        yield url, client
 
+
+def login_of(name: str) -> Callable[[], Awaitable[Credentials]]:
     async def source() -> Credentials:
-        return Credentials("u", "p", time.time() + 60)
+        return Credentials(name, "p", time.time() + 60)
 
-    connections = Connections(lambda: url, LinkSettings(), credentials=source)
+    return source
+
+
+async def test_a_source_of_logins_serves_every_connection(
+    listening: tuple[str, redis.Redis],
+) -> None:
+    url, client = listening
+    connections = Connections(lambda: url, LinkSettings(), credentials=login_of("u"))
     await connections.open()
 
     assert await connections.link_for(0).call("ACL", "WHOAMI") == b"u"
     assert {c["user"] for c in client.client_list() if c["name"].startswith("castwork")} == {"u"}
     await connections.close()
+
+
+async def test_a_login_in_the_url_goes_before_the_source(
+    listening: tuple[str, redis.Redis],
+) -> None:
+    url = listening[0].replace("//", "//u:p@")
+    connections = Connections(lambda: url, LinkSettings(), credentials=login_of("nobody"))
+    await connections.open()
+
+    assert await connections.link_for(0).call("ACL", "WHOAMI") == b"u"
+    await connections.close()
+
+
+async def test_a_unix_socket_needs_no_login(own: tuple[str, redis.Redis]) -> None:
+    connections = Connections(lambda: own[0], LinkSettings(), credentials=login_of("nobody"))
+    await connections.open()
+
+    assert await connections.link_for(0).call("ACL", "WHOAMI") == b"default"
+    await connections.close()
+
+
+async def test_a_login_that_travels_in_plain_text_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    away = "redis://away.invalid:6379"
+    connections = Connections(lambda: away, LinkSettings(), credentials=login_of("u"))
+
+    with pytest.raises(ServerUnavailable):
+        await connections.open()
+
+    assert "in plain text" in caplog.text
 
 
 async def test_a_database_is_said_and_used(own: tuple[str, redis.Redis]) -> None:

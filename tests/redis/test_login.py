@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -15,10 +16,11 @@ from tests.redis.links import QUICK, link_to, lost
 from tests.redis.test_pushes import Heard, pushes_to
 
 from castwork.embedded import EmbeddedServer
+from castwork.model.credentials import Credentials
 from castwork.model.errors import AuthenticationFailed
 from castwork.redis.address import parse_url
 from castwork.redis.link import Link
-from castwork.redis.login import Credentials, Login
+from castwork.redis.login import Login, _time_to_next_look
 from castwork.redis.thread_link import ThreadLink
 from castwork.redis.topology import Single
 
@@ -140,6 +142,113 @@ async def test_a_source_that_hangs_is_not_waited_for_without_end() -> None:
     with pytest.raises(AuthenticationFailed, match="within"):
         await login.ready()
     login.close()
+
+
+async def test_a_plain_source_is_called_in_a_thread_and_does_not_hold_the_loop() -> None:
+    entered, left = threading.Event(), threading.Event()
+
+    def source() -> Credentials:
+        entered.set()
+        assert left.wait(5)
+        return Credentials("u", "p")
+
+    login = Login(source=source)
+    ready = asyncio.ensure_future(login.ready())
+    await eventually(entered.is_set)  # the loop runs while the source waits
+    left.set()
+
+    assert await ready == (1, Credentials("u", "p"))
+
+
+async def test_a_plain_source_that_hangs_is_left_and_asked_again() -> None:
+    calls: list[threading.Event] = []
+
+    def source() -> Credentials:
+        calls.append(threading.Event())
+        if len(calls) == 1:
+            calls[0].wait(30)
+        return Credentials("u", f"p{len(calls)}")
+
+    login = Login(source=source, retry_after=0.02, patience=0.05)
+    with pytest.raises(AuthenticationFailed, match="within"):
+        await login.ready()
+    await eventually(lambda: login.generation == 1)  # tried again by itself
+
+    assert login.current[1] == Credentials("u", "p2")
+    calls[0].set()
+    login.close()
+
+
+@pytest.mark.parametrize("given", [None, "secret", ("u", "secret")])
+async def test_what_is_no_login_is_refused_and_not_shown(given: Any) -> None:
+    login = Login(source=lambda: given)
+
+    with pytest.raises(AuthenticationFailed, match="no Credentials but") as caught:
+        await login.ready()
+
+    assert "secret" not in str(caught.value)
+    login.close()
+
+
+async def test_the_same_login_once_more_is_no_news_and_a_new_one_is_awaited() -> None:
+    end, calls = time.time() + 0.3, 0
+
+    def source() -> Credentials:
+        nonlocal calls
+        calls += 1
+        return Credentials("u", "old", end) if time.time() < end - 0.1 else Credentials("u", "new")
+
+    login = Login(source=source, retry_after=0.02)
+    await login.ready()
+    await renewed(login)
+
+    assert calls >= 3
+    assert (login.generation, login.current[1]) == (2, Credentials("u", "new"))
+    login.close()
+
+
+def test_a_source_that_keeps_its_login_is_asked_often_in_the_last_minutes() -> None:
+    assert 0.59 * 1200 < _wait_of(1200) <= 0.7 * 1200
+    assert 190 < _wait_of(440) <= 200  # not 0.6 of it
+    assert 29 < _wait_of(240) <= 30
+    assert _wait_of(10) < 7
+
+
+def _wait_of(left: float) -> float:
+    wait = _time_to_next_look(Credentials("u", "p", time.time() + left), 30.0)
+    assert wait is not None
+    return wait
+
+
+async def test_a_refused_login_without_an_end_is_asked_for_anew(
+    root: tuple[str, redis.Redis],
+) -> None:
+    url, plain = root
+    passwords = ["p1"]
+    plain.execute_command("ACL", "SETUSER", "u", "on", ">p1", "~*", "+@all")
+    login = Login(source=lambda: Credentials("u", passwords[-1]), retry_after=0.02)
+    link = link_to(url, login=login)
+    await link.open()
+    plain.execute_command("ACL", "SETUSER", "u", "resetpass", ">p2")
+    passwords.append("p2")
+    plain.execute_command("CLIENT", "KILL", "USER", "u")
+
+    assert await link.call("ACL", "WHOAMI") == b"u"
+    assert login.current == (2, Credentials("u", "p2"))
+    await link.close()
+    login.close()
+
+
+async def test_a_source_is_not_asked_at_each_refusal() -> None:
+    calls: list[None] = []
+    login = Login(source=lambda: calls.append(None) or Credentials("u", "p"), retry_after=60)
+    await login.ready()
+
+    for _ in range(3):
+        login.refused(login.generation)
+        await login.ready()
+
+    assert len(calls) == 1
 
 
 def test_credentials_do_not_show_the_password() -> None:

@@ -11,11 +11,12 @@ import redis
 from tests.redis.links import QUICK, fake_server
 
 from castwork.embedded import EmbeddedServer
+from castwork.model.credentials import Credentials
 from castwork.model.errors import AuthenticationFailed, NotOpen
 from castwork.model.retry import Backoff
 from castwork.redis.address import parse_url
 from castwork.redis.link import Link
-from castwork.redis.login import Credentials, Login
+from castwork.redis.login import Login
 from castwork.redis.pushes import Pushes
 from castwork.redis.topology import Single
 

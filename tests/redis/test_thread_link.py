@@ -12,6 +12,7 @@ import redis
 from tests.redis.links import free_port, link_to, server_with
 
 from castwork.embedded import EmbeddedServer
+from castwork.model.credentials import Credentials
 from castwork.model.errors import (
     AuthenticationFailed,
     EffectUnknown,
@@ -19,7 +20,7 @@ from castwork.model.errors import (
     ServerUnavailable,
 )
 from castwork.redis.address import Endpoint, parse_url
-from castwork.redis.login import Credentials, Login
+from castwork.redis.login import Login
 from castwork.redis.replies import NoScript
 from castwork.redis.thread_link import ThreadLink
 

@@ -11,6 +11,8 @@ import msgspec
 
 from castwork.model.errors import DefinitionError
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 class Endpoint(msgspec.Struct, frozen=True):
     """The address of one server, and nothing else: safe to print.
@@ -49,6 +51,16 @@ class Target(msgspec.Struct, frozen=True):
     tls: ssl.SSLContext | None = None
     username: str | None = None
     password: str | None = None
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only this machine's programs can reach the servers, as the embedded one."""
+        return all(seed.path for seed in self.seeds)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether what is said to the servers stays on this machine."""
+        return all(seed.path or seed.host in _LOOPBACK for seed in self.seeds)
 
     def __repr__(self) -> str:
         return f"Target({self})"

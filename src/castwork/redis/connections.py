@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
+from castwork.model.credentials import Credentials, CredentialSource
 from castwork.model.errors import NotOpen
 from castwork.model.ids import process_id
 from castwork.model.settings import LinkSettings
 from castwork.redis.address import Target, parse_url
 from castwork.redis.link import Link
-from castwork.redis.login import Credentials, Login, Source
+from castwork.redis.login import Login
 from castwork.redis.pushes import Pushes
 from castwork.redis.server import ServerInfo, check_server
 from castwork.redis.thread_link import ThreadLink
 from castwork.redis.threads import in_thread
 from castwork.redis.topology import Topology, open_topology
+
+logger = logging.getLogger(__name__)
 
 
 class Connections:
@@ -28,7 +32,7 @@ class Connections:
         find_url: returns the server's URL; called in a thread, as it may start the embedded
             server.
         settings: timeouts.
-        credentials: gives and renews the login, in place of the URL's.
+        credentials: gives and renews the login where the URL has none, and names no Unix socket.
         keeps_data: whether anything is kept on the server, so that it must not evict keys.
 
     Attributes:
@@ -42,7 +46,7 @@ class Connections:
         find_url: Callable[[], str],
         settings: LinkSettings,
         *,
-        credentials: Source | None = None,
+        credentials: CredentialSource | None = None,
         keeps_data: Callable[[], bool] = lambda: True,
     ) -> None:
         self._keeps_data = keeps_data
@@ -140,11 +144,13 @@ class Connections:
         self._ready = self._loop
 
     def _make_login(self, target: Target) -> Login:
-        if self._source is not None:
-            return Login(source=self._source)
-        if target.password is None:
+        if target.password is not None:
+            return Login(Credentials(target.username, target.password))
+        if self._source is None or target.is_private:
             return Login()
-        return Login(Credentials(target.username, target.password))
+        if target.tls is None and not target.is_loopback:
+            logger.warning("the login goes to %s in plain text: use rediss://", target)
+        return Login(source=self._source)
 
     def link_for(self, slot: int) -> Link:
         """The shared link to the server that has a slot."""

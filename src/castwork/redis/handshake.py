@@ -10,6 +10,7 @@ from urllib.parse import quote
 import hiredis
 import msgspec
 
+from castwork.model.credentials import Credentials
 from castwork.model.errors import (
     AuthenticationFailed,
     CastworkError,
@@ -18,7 +19,6 @@ from castwork.model.errors import (
     ServerUnsupported,
 )
 from castwork.redis.address import Endpoint, Target
-from castwork.redis.login import Credentials
 from castwork.redis.replies import CannotServe
 from castwork.redis.wire import Call, Wire
 

@@ -206,7 +206,11 @@ class Link:
                 self.endpoint = await self._find()
                 greeting = Greeting(self._target, credentials, self._name)
                 self.hello = await connect(wire, self.endpoint, greeting)
-        except (ServerUnavailable, AuthenticationFailed, ServerUnsupported):
+        except AuthenticationFailed:
+            wire.abort()
+            self._login.refused(generation)
+            raise
+        except (ServerUnavailable, ServerUnsupported):
             wire.abort()
             raise
         except (OSError, ServerError) as error:  # a TimeoutError is an OSError

@@ -3,54 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-import msgspec
-
+from castwork.model.credentials import Credentials, CredentialSource
 from castwork.model.errors import AuthenticationFailed
+from castwork.model.safe_text import text_of
+from castwork.redis.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
-
-class Credentials(msgspec.Struct, frozen=True):
-    """A user and a password. Neither `str` nor `repr` shows the password.
-
-    Attributes:
-        user: ACL user, None for the default one.
-        password: the user's password or token.
-        expires_at: Unix time in seconds at which they end, None if they do not.
-    """
-
-    user: str | None
-    password: str
-    expires_at: float | None = None
-
-    def __repr__(self) -> str:
-        return f"Credentials(user={self.user!r}, expires_at={self.expires_at})"
-
-    @property
-    def has_expired(self) -> bool:
-        """Whether the server would refuse them."""
-        return self.expires_at is not None and self.expires_at <= time.time()
-
-
-#: Gives new credentials at each call; may take a while, and may fail.
-Source = Callable[[], Awaitable[Credentials]]
+#: Seconds before the end of a login from which on a source that still gives the same login is asked
+#: every `retry_after` seconds: many sources keep a token until some minutes before its end.
+_LAST_MINUTES = 240.0
 
 
 class Login:
     """Keeps credentials that work, from before the first connection until `close`.
 
     Credentials of a source are renewed when 60 to 70 % of their life is over. A renewal that fails
-    is tried again every `retry_after` seconds. Every renewal raises `generation`, and connections
-    log in again.
+    is tried again every `retry_after` seconds. Every renewal that brings other credentials raises
+    `generation`, and connections log in again.
 
     Args:
         fixed: credentials that never change; None for no login, or with a source.
-        source: gives the credentials; asked once when they have no end.
+        source: gives the credentials; asked again before their end, and when a server refuses
+            them.
         retry_after: seconds from a renewal that failed to the next try.
         patience: seconds that the source may take.
     """
@@ -58,7 +39,7 @@ class Login:
     def __init__(
         self,
         fixed: Credentials | None = None,
-        source: Source | None = None,
+        source: CredentialSource | None = None,
         *,
         retry_after: float = 30.0,
         patience: float = 20.0,
@@ -72,6 +53,8 @@ class Login:
         # One tuple, so that a thread never sees the generation of one login with the password of
         # another.
         self._current = (0, fixed)
+        self._asked_at = 0.0
+        self._is_refused = False
         self._fetching: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -93,9 +76,20 @@ class Login:
             AuthenticationFailed: the source gave none, or none in time.
         """
         credentials = self._current[1]
-        if self._source is not None and (credentials is None or credentials.has_expired):
+        works = credentials is not None and not credentials.has_expired and not self._is_refused
+        if self._source is not None and not works:
             await self.renew()
         return self._current
+
+    def refused(self, generation: int) -> None:
+        """Note that a server refused the credentials of a generation: they may have been changed.
+
+        The source is asked for others before the next connection, at most every `retry_after`
+        seconds.
+        """
+        waited = time.monotonic() - self._asked_at
+        if generation == self.generation and waited >= self.retry_after:
+            self._is_refused = True
 
     async def renew(self) -> None:
         """Ask the source now; several callers at once share one question.
@@ -120,20 +114,27 @@ class Login:
             self._fetching.add_done_callback(self._fetched)
         return self._fetching
 
-    async def _fetch(self, source: Source) -> None:
+    async def _fetch(self, source: CredentialSource) -> None:
+        self._asked_at = time.monotonic()
         try:
             async with asyncio.timeout(self._patience):
-                credentials = await source()
+                credentials = await _ask(source)
         except TimeoutError:
             raise AuthenticationFailed(
                 f"the source of logins gave none within {self._patience:g} s"
             ) from None
+        except AuthenticationFailed:
+            raise
         except Exception as error:
-            raise AuthenticationFailed(f"the source of logins failed: {error}") from error
+            raise AuthenticationFailed(f"the source of logins failed: {text_of(error)}") from error
         if credentials.has_expired:
             raise AuthenticationFailed("the source of logins gave one that has expired")
-        self._current = (self._current[0] + 1, credentials)
+        self._is_refused = False
+        if credentials == self._current[1]:
+            self._schedule(_time_to_next_look(credentials, self.retry_after))
+            return
         self._schedule(_time_to_renewal(credentials))
+        self._current = (self._current[0] + 1, credentials)
         for callback in tuple(self.on_renewed):
             callback()
 
@@ -153,8 +154,33 @@ class Login:
             self._timer = asyncio.get_running_loop().call_later(delay, self._begin)
 
 
+async def _ask(source: CredentialSource) -> Credentials:
+    """Call a source of any kind."""
+    kinds = (source, type(source).__call__)
+    if any(inspect.iscoroutinefunction(kind) for kind in kinds):
+        given = source()
+    else:
+        # The thread of a source that hangs must not keep the process from its end.
+        given = await in_thread(source, name="castwork-login", is_daemon=True)
+    if inspect.isawaitable(given):
+        given = await given
+    if not isinstance(given, Credentials):
+        raise AuthenticationFailed(
+            f"the source of logins gave no Credentials but {type(given).__name__}"
+        )
+    return given
+
+
 def _time_to_renewal(credentials: Credentials) -> float | None:
     """Seconds until 60 to 70 % of the life is over, drawn so that processes renew apart."""
     if credentials.expires_at is None:
         return None
     return max(0.0, credentials.expires_at - time.time()) * (0.7 - 0.1 * random.random())
+
+
+def _time_to_next_look(credentials: Credentials, retry_after: float) -> float | None:
+    """The same where the source gave once more what it had given before."""
+    later = _time_to_renewal(credentials)
+    if later is None or credentials.expires_at is None:
+        return None
+    return min(later, max(credentials.expires_at - time.time() - _LAST_MINUTES, retry_after))

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def in_thread(function: Callable[..., T], *arguments: Any, name: str) -> T:
+async def in_thread(
+    function: Callable[..., T], *arguments: Any, name: str, is_daemon: bool = False
+) -> T:
     """Call a function in a thread of its own, in a copy of the caller's context.
 
     The default executor of the loop has few threads: where code that hangs has taken all of them,
@@ -23,6 +25,7 @@ async def in_thread(function: Callable[..., T], *arguments: Any, name: str) -> T
         function: the function.
         arguments: its arguments.
         name: name of the thread, for those who look at a stack.
+        is_daemon: whether the process may end while the thread still runs.
 
     Raises:
         RuntimeError: the function let StopIteration or GeneratorExit out. Whatever
@@ -43,7 +46,7 @@ async def in_thread(function: Callable[..., T], *arguments: Any, name: str) -> T
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(tell, settle, outcome)
 
-    threading.Thread(target=run, name=name).start()
+    threading.Thread(target=run, name=name, daemon=is_daemon).start()
     return await done
 
 

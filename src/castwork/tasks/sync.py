@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from castwork.model.credentials import CredentialSource
 from castwork.model.errors import NotOpen
 from castwork.model.queue import Queue
 from castwork.model.settings import AppSettings
@@ -24,11 +25,19 @@ class SyncProducers:
 
     Args:
         find_url: returns the server's URL.
+        settings: namespace, timeouts and bounds.
+        credentials: gives and renews the login.
     """
 
-    def __init__(self, find_url: Callable[[], str], settings: AppSettings) -> None:
+    def __init__(
+        self,
+        find_url: Callable[[], str],
+        settings: AppSettings,
+        *,
+        credentials: CredentialSource | None = None,
+    ) -> None:
         self._settings = settings
-        self._connections = Connections(find_url, settings.link)
+        self._connections = Connections(find_url, settings.link, credentials=credentials)
         self._producers: dict[Queue, Producer] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -1,0 +1,150 @@
+"""The login by Microsoft Entra ID: what a token says, and an app that is logged in by it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+import redis
+from tests.servers import listening_server
+
+from castwork import App, AppSettings, Credentials
+from castwork.azure import SCOPE, EntraLogin
+from castwork.model.errors import AuthenticationFailed, DefinitionError
+
+IDENTITY = "1b2c3d4e-0000-4000-8000-0123456789ab"
+
+
+class AccessToken(NamedTuple):
+    token: str
+    expires_on: int
+
+
+def token_of(claims: object) -> str:
+    middle = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"head.{middle}.signature"
+
+
+class Credential:
+    """Gives a token as azure-identity does, and notes for what."""
+
+    def __init__(self, token: str) -> None:
+        self.scopes: list[str] = []
+        self.expires_on = int(time.time()) + 3600
+        self._token = token
+
+    def get_token(self, *scopes: str) -> AccessToken:
+        self.scopes += scopes
+        return AccessToken(self._token, self.expires_on)
+
+
+def test_the_user_is_the_object_id_of_the_token() -> None:
+    token = token_of({"oid": IDENTITY, "aud": "é"})
+    credential = Credential(token)
+
+    given = EntraLogin(credential)()
+
+    assert given == Credentials(IDENTITY, token, float(credential.expires_on))
+    assert credential.scopes == [SCOPE] == ["https://redis.azure.com/.default"]
+
+
+def test_a_given_user_and_scope_are_used() -> None:
+    credential = Credential("opaque")
+
+    given = EntraLogin(credential, username="me", scope="https://other/.default")()
+
+    assert (given.user, given.password) == ("me", "opaque")
+    assert credential.scopes == ["https://other/.default"]
+
+
+@pytest.mark.parametrize("token", ["opaque", "a.b.c", token_of({"sub": "x"}), token_of([1])])
+def test_a_token_without_an_object_id_asks_for_a_user(token: str) -> None:
+    with pytest.raises(AuthenticationFailed, match="say EntraLogin\\(username=") as caught:
+        EntraLogin(Credential(token))()
+
+    assert token not in str(caught.value)
+
+
+def test_why_there_is_no_token_is_said_in_one_line() -> None:
+    class Failing:
+        def get_token(self, *_scopes: str) -> AccessToken:
+            raise RuntimeError("none of these:\n\tManaged: away\n" + 400 * "x")
+
+    with pytest.raises(
+        AuthenticationFailed, match=r"no token: none of these: Managed: away x+$"
+    ) as caught:
+        EntraLogin(Failing())()
+
+    assert len(str(caught.value)) < 400
+
+
+def test_an_asynchronous_credential_is_refused() -> None:
+    class Asynchronous:
+        async def get_token(self, *_scopes: str) -> AccessToken:
+            raise AssertionError
+
+    with pytest.raises(DefinitionError, match="not of azure.identity.aio"):
+        EntraLogin(Asynchronous())  # type: ignore[arg-type]
+
+
+def test_a_missing_extra_is_named_and_a_credential_needs_none() -> None:
+    program = """
+import sys
+sys.modules["azure"] = sys.modules["azure.identity"] = None
+from castwork.azure import EntraLogin
+EntraLogin(credential=object())
+try:
+    EntraLogin()
+except TypeError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert "pip install 'castwork[azure]'" in run.stdout, run.stderr
+
+
+def test_without_a_credential_that_of_azure_identity_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("azure.identity")
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")  # asks no network
+    monkeypatch.delenv("AZURE_CLIENT_ID", raising=False)
+
+    with pytest.raises(AuthenticationFailed, match="EnvironmentCredential"):
+        EntraLogin()()
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A server that takes the token of the identity, and nobody else."""
+    with listening_server() as url, redis.Redis.from_url(url) as root:
+        password = f">{token_of({'oid': IDENTITY})}"
+        root.execute_command("ACL", "SETUSER", IDENTITY, "on", password, "~*", "&*", "+@all")
+        root.execute_command("ACL", "SETUSER", "default", "off")
+        yield url
+
+
+async def test_an_app_is_logged_in_by_the_token(url: str, namespace: str) -> None:
+    login = EntraLogin(Credential(token_of({"oid": IDENTITY})))
+    app = App(url, credentials=login, settings=AppSettings(namespace=namespace))
+
+    @app.task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    async with app, app.worker():
+        assert await (await double.enqueue(2)).result(timeout=10) == 4
+        assert await app.get_task(double.enqueue_sync(3)).result(timeout=10) == 6
+
+
+async def test_an_app_without_a_token_says_why(url: str) -> None:
+    app = App(url, credentials=EntraLogin(Credential("opaque")))
+
+    with pytest.raises(AuthenticationFailed, match="username="):
+        await app.open()
