@@ -23,6 +23,7 @@ from castwork.channels.setting import Setting
 from castwork.inspect.inspector import Inspector
 from castwork.model.credentials import CredentialSource
 from castwork.model.errors import DefinitionError
+from castwork.model.names import quoted
 from castwork.model.queue import Queue, QueueSettings, adopted_queue
 from castwork.model.settings import AppSettings
 from castwork.model.task_options import TaskOptions, TaskSettings
@@ -321,7 +322,7 @@ class App:
         """Each group handler as a task function that adopts its channel's history."""
         for channel in self.channels.values():
             for group in channel.groups:
-                name = f"{channel.name}:{group.group}"
+                name = f"{channel.name}:{quoted(group.group, ':{}')}"
                 if name in self._groups:
                     continue
                 settings = TaskSettings(

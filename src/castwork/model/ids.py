@@ -8,7 +8,8 @@ A made task id is `QUEUE-` and 32 digits of base 32 (RFC 4648's extended hex alp
 The first fifteen are the id of the stream entry, the task's place, so that ids sort by time and
 lead to the entry without a lookup. `lane` is `H`, `N` or `L`, or `D` for a task that was delayed or
 has a key: only the server knows such a task's entry. `producer` names the Redis channel on which
-the outcome is told. An id that the caller chose is `QUEUE:` and the caller's text.
+the outcome is told. An id that the caller chose is `QUEUE:` and the caller's text. That of
+an adopted stream's entry is `STREAM:GROUP:` and the entry's own id.
 """
 
 from __future__ import annotations
@@ -163,6 +164,16 @@ def parse_made_id(task_id: str) -> MadeId | None:
 def producer_of(task_id: str) -> str:
     """The producer that is told a task's outcome; empty where the id names none."""
     return task_id[-14:-8] if _MADE.search(task_id) else ""
+
+
+def prefix_of(task_id: str) -> str:
+    """What stands before the task's own part of an id: a queue's `id_prefix`, empty for none.
+
+    Each id has one such prefix: neither the caller's own text nor an entry's id has a colon or
+    ends like a made id.
+    """
+    found = _MADE.search(task_id)
+    return task_id[: found.start()] if found else task_id.rpartition(":")[0]
 
 
 def own_id(queue: str, text: str) -> str:

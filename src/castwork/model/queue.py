@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from castwork.model.errors import DefinitionError
+from castwork.model.names import quoted
 from castwork.model.option_values import count, settle
 from castwork.model.states import Priority
 
@@ -77,9 +78,14 @@ class Queue(msgspec.Struct, frozen=True):
     @property
     def id_prefix(self) -> str:
         """What task ids begin with: the queue's name, or an adopted stream's key and group."""
-        if self.stream is None or self.name != self.stream:
+        if self.stream is None:
             return self.name
-        return f"{self.stream}:{self.group}"
+        return f"{self.stream}:{self.group_part}"
+
+    @property
+    def group_part(self) -> str:
+        """The group as a part of keys and ids: a name without the marks that divide those."""
+        return quoted(self.group, ":{}")
 
 
 def adopted_queue(

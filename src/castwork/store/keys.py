@@ -6,6 +6,7 @@ one slot of a cluster.
 
 from __future__ import annotations
 
+from castwork.model.names import quoted
 from castwork.model.queue import Queue
 from castwork.model.states import Priority
 from castwork.redis.slots import slot_of
@@ -28,6 +29,32 @@ def _tag_for(stream: str) -> str:
 def _sized(*parts: str) -> str:
     """Parts joined so that different parts never give the same text."""
     return "".join(f"{len(part)}:{part}" for part in parts)
+
+
+#: The words of a queue's keys behind which a name follows that may hold colons. A new such word
+#: belongs here; else a stream or a group of that name would get another queue's keys.
+NAMING_WORDS = frozenset({"task", "out", "key", "told"})
+
+
+def _prefix_beside(stream: str, group: str) -> str:
+    """What the keys beside an adopted stream begin with; different for different queues.
+
+    Streams of one tag, and groups of one stream, each have keys of their own. Where the parts of
+    the usual form could be read as another stream's, or as those of a queue whose tag is the
+    stream's name, each part has its length before it.
+
+    Args:
+        stream: the stream's key.
+        group: the group, without colons and braces.
+    """
+    tag = _tag_for(stream)
+    if "{" in stream or "}" in stream:
+        is_plain = NAMING_WORDS.isdisjoint(stream.split(":")) and not stream.startswith(":")
+        usual = f"{tag}:{stream}:{group}"
+    else:
+        is_plain = group not in NAMING_WORDS or ":" not in stream
+        usual = f"{tag}:{group}"
+    return usual if is_plain else f"{tag}::{_sized(stream, group)}"
 
 
 class QueueKeys:
@@ -71,11 +98,9 @@ class QueueKeys:
     def of(cls, namespace: str, queue: Queue) -> QueueKeys:
         """Keys of a queue; those of an adopted stream are in the stream's slot."""
         if queue.stream is None:
-            return cls(f"{{{namespace}:{queue.name}}}", queue)
-        tag = _tag_for(queue.stream)
-        # Streams of one tag, and groups of one stream, each have keys of their own.
-        stream = "" if tag.strip("{}") == queue.stream else f":{queue.stream}"
-        return cls(f"{tag}{stream}:{queue.group}", queue)
+            # A queue's name has no colon, so that a namespace may have some.
+            return cls(f"{{{quoted(namespace, '{}')}:{queue.name}}}", queue)
+        return cls(_prefix_beside(queue.stream, queue.group_part), queue)
 
     def record(self, task_id: str) -> str:
         """Record of a task."""
@@ -116,7 +141,7 @@ class ChannelKeys:
     @classmethod
     def of(cls, namespace: str, channel: str) -> ChannelKeys:
         """Keys of a channel; see `is_reserved` for the names that it must not have."""
-        return cls(f"{{{namespace}:{channel}}}")
+        return cls(f"{{{quoted(namespace, ':{}')}:{channel}}}")
 
     @staticmethod
     def is_reserved(channel: str) -> bool:
@@ -126,14 +151,14 @@ class ChannelKeys:
     @classmethod
     def of_setting(cls, namespace: str, setting: str) -> ChannelKeys:
         """Keys of a setting; no channel has them, as names of channels do not begin so."""
-        return cls(f"{{{namespace}:setting:{setting}}}")
+        return cls(f"{{{quoted(namespace, ':{}')}:setting:{setting}}}")
 
 
 class WorkerKeys:
     """Keys of the register of live processes; no queue and no channel has keys of these names."""
 
     def __init__(self, namespace: str) -> None:
-        tag = f"{{{namespace}:workers}}"
+        tag = f"{{{quoted(namespace, '{}')}:workers}}"
         self.slot = slot_of(tag)
         self.register = f"{tag}:register"
         self.info = f"{tag}:info"

@@ -7,6 +7,7 @@ from typing import Any
 
 from castwork.model.codec import decode_any
 from castwork.model.errors import DefinitionError, TaskNotFound, UnknownTask
+from castwork.model.ids import prefix_of
 from castwork.model.queue import Queue, QueueSettings, adopted_queue, check_queue_name
 from castwork.model.task_options import TaskSettings
 from castwork.store.queue_store import QueueStore
@@ -29,6 +30,8 @@ class Catalog:
         self._by_wire_name: dict[bytes, Function] = {}
         self._stores: dict[str, QueueStore] = {}
         self._adopting: dict[str, Function] = {}
+        #: The stores of adopted streams by what their tasks' ids begin with.
+        self._adopted_ids: dict[str, QueueStore] = {}
 
     # -- queues -------------------------------------------------------------------------
 
@@ -96,6 +99,8 @@ class Catalog:
                     " different groups: give both keep_entries=True"
                 )
         self._adopting[prefix] = function
+        if function.queue.keeps_records:
+            self._adopted_ids[function.queue.id_prefix] = function.store
 
     def get(self, name: str) -> Function:
         """Find a function by name.
@@ -132,22 +137,8 @@ class Catalog:
         """
         if not task_id.isprintable():
             raise TaskNotFound(f"no task {task_id!r}: no id has such characters")
-        adopted = (f.store for f in self._adopting.values() if f.queue.keeps_records)
-        best, found = 0, None
-        for store in (*self._stores.values(), *adopted):
-            fit = _fit(task_id, store.queue)
-            if fit > best:
-                best, found = fit, store
+        prefix = prefix_of(task_id)
+        found = self._stores.get(prefix) or self._adopted_ids.get(prefix)
         if found is None:
             raise TaskNotFound(f"no task {task_id}: its id names no queue of this app")
         return Task(task_id, found, decode_any)
-
-
-def _fit(task_id: str, queue: Queue) -> int:
-    """The length of a queue's id prefix if a task id begins with it, else 0.
-
-    Names may hold dashes, and names of adopted streams colons, so that several prefixes can fit:
-    the longest is the right one.
-    """
-    prefix = queue.id_prefix
-    return len(prefix) if task_id.startswith((f"{prefix}-", f"{prefix}:")) else 0

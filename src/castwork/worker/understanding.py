@@ -59,8 +59,8 @@ class Understanding:
 
     def _adopt(self, attempt: Attempt) -> None:
         """Read an entry of an adopted stream; raises UndecodableEntry."""
-        queue = self._queue
-        attempt.task_id = f"{queue.stream}:{queue.group}:{attempt.entry_id.decode()}"
+        prefix = self._queue.id_prefix
+        attempt.task_id = f"{prefix}:{attempt.entry_id.decode()}"
         attempt.runnable = self._runnable(self._catalog.adopting(self._workload.store).wire_name)
         attempt.args = encode_value(plain_fields(attempt.fields))
 
