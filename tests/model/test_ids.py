@@ -145,6 +145,7 @@ def test_own_ids_may_be_letters_digits_and_marks(text: str) -> None:
         "1K8AM2RQI000003N009OEVNDG6K9ABAM",
         "run-1K8AM2RQI000003N009OEVNDG6K9ABAM",
         "run-1K8AM2RQI000003D009OEVNDG6K9ABAM",
+        "run-1K8AM2RQI000003N00",
     ],
 )
 def test_own_ids_of_other_text_are_refused(text: str) -> None:

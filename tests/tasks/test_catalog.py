@@ -127,7 +127,8 @@ def test_id_names_one_queue_whatever_other_names_it_begins_with(offline: App, or
         declare(offline, f"work{number}", queue=name)
 
     for name in names:
-        for task_id in (f"{name}-{MADE}", f"{name}:mine", f"{name}:a-b"):
+        for end in (f"-{MADE}", f"-{MADE[:18]}", ":mine", ":a-b"):
+            task_id = name + end
             assert offline.get_task(task_id).queue == name
             assert offline.get_task(task_id).id == task_id
     with pytest.raises(TaskNotFound):  # a task of queue `a-x`, which another app may have
