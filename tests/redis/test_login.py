@@ -34,10 +34,19 @@ class Rotating:
         self.life = life
         self._keep = keep
         self.fails = False
+        #: What goes wrong at every second call: "fails", "hangs" or "expired".
+        self.trouble = ""
+        self._calls = 0
 
     async def __call__(self) -> Credentials:
-        if self.fails:
+        self._calls += 1
+        trouble = self.trouble if self._calls % 2 == 0 else ""
+        if self.fails or trouble == "fails":
             raise RuntimeError("the source is away")
+        if trouble == "hangs":
+            await asyncio.Event().wait()
+        if trouble == "expired":
+            return Credentials("u", "p", time.time() - 1)
         name, password = f"u{secrets.token_hex(4)}", secrets.token_hex(8)
         rights = ("on", f">{password}", "~*", "&*", "+@all")
         self._plain.execute_command("ACL", "SETUSER", name, *rights)
@@ -315,12 +324,14 @@ class Load:
         link.close()
 
 
+@pytest.mark.parametrize("trouble", ["", "fails", "hangs", "expired"])
 async def test_every_connection_follows_a_login_that_rotates_under_load(
-    root: tuple[str, redis.Redis], namespace: str
+    root: tuple[str, redis.Redis], namespace: str, trouble: str
 ) -> None:
     url, plain = root
-    source = Rotating(plain, life=1.0)
-    login = Login(source=source)
+    source = Rotating(plain, life=0.6 if trouble else 1.0)
+    source.trouble = trouble
+    login = Login(source=source, retry_after=0.02, patience=0.1)
     load = Load(url, login, namespace)
 
     async def rotated() -> None:
