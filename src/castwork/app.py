@@ -141,7 +141,7 @@ class App:
 
         Args:
             name: name on the wire; the function's own by default.
-            queue: name of the queue.
+            queue: name of the queue; with `stream` the name under which workers serve the stream.
             attempts: runs that may fail before a task is dead-lettered; with 1 it is not run again
                 after a crash of its worker, either.
             timeout: seconds that one attempt may take; None for no bound.
@@ -298,15 +298,7 @@ class App:
         from castwork.worker.worker import Worker
 
         catalog = self._catalog.with_functions(self._group_functions())
-        stores = catalog.stores()
-        if queues is not None:
-            known = {store.queue.name: store for store in stores}
-            missing = [name for name in queues if name not in known]
-            if missing:
-                raise DefinitionError(
-                    f"no task function uses queue {missing[0]!r}; there are: {sorted(known)}"
-                )
-            stores = [known[name] for name in queues]
+        stores = catalog.stores() if queues is None else catalog.serving(queues)
         return Worker(
             self._connections,
             catalog,

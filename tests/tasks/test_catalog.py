@@ -117,6 +117,60 @@ def test_name_that_no_queue_can_have_is_refused(offline: App, name: str) -> None
         declare(offline, queue=name)
 
 
+def test_bounds_of_an_adopted_stream_are_those_of_its_queue(offline: App) -> None:
+    offline.queue("intake", concurrency=2)
+    offline.queue("events", concurrency=3)
+    named = declare(offline, "a", stream="ai:orders", group="g", queue="intake")
+    unnamed = declare(offline, "b", stream="events", group="g")
+
+    assert (named.queue.name, named.queue.settings.concurrency) == ("intake", 2)
+    assert (named.queue.stream, named.queue.id_prefix) == ("ai:orders", "ai:orders:g")
+    assert (unnamed.queue.name, unnamed.queue.settings.concurrency) == ("events", 3)
+    for late in ("intake", "events"):
+        with pytest.raises(DefinitionError, match="in use"):
+            offline.queue(late, concurrency=4)
+
+
+def test_depth_of_a_stream_that_others_write_cannot_be_bound(offline: App) -> None:
+    offline.queue("intake", max_depth=5)
+    with pytest.raises(DefinitionError, match="max_depth cannot hold for stream 'orders'"):
+        declare(offline, stream="orders", group="g", queue="intake")
+
+
+def test_queue_is_of_an_adopted_stream_or_of_tasks_and_not_of_both(offline: App) -> None:
+    declare(offline, "own", queue="own")
+    declare(offline, "adopting", stream="orders", group="g", queue="intake")
+    with pytest.raises(DefinitionError, match="another queue="):
+        declare(offline, "b", queue="intake")
+    with pytest.raises(DefinitionError, match="another queue="):
+        declare(offline, "c", stream="events", group="g", queue="own")
+
+
+@pytest.mark.parametrize("options", [{"group": "g"}, {"keep_entries": True}])
+def test_options_of_a_stream_need_the_stream(offline: App, options: dict[str, Any]) -> None:
+    with pytest.raises(DefinitionError, match="give stream="):
+        declare(offline, **options)
+
+
+def test_queues_to_serve_are_chosen_by_name(offline: App) -> None:
+    own = declare(offline, "own", queue="orders")
+    for group in ("a", "b"):
+        declare(offline, group, stream="orders", group=group, keep_entries=True)
+    other = declare(offline, "other", queue="other")
+    catalog = offline.tasks
+
+    assert catalog.serving(["other", "other"]) == [other.store]
+    served = catalog.serving(["orders"])
+    assert own.store in served
+    assert {store.queue.stream for store in served} == {None, "orders"}
+    assert len(served) == 3
+    for names in ([], ["orders", "nosuch"], [""], "orders"):
+        with pytest.raises(DefinitionError):
+            catalog.serving(names)
+        with pytest.raises(DefinitionError):
+            offline.worker(names)
+
+
 # -- finding --------------------------------------------------------------------------------
 
 

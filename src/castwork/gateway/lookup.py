@@ -33,7 +33,6 @@ async def find_task(app: App, task_id: str) -> Task[Any]:
         ConnectionFailed: no server in time.
     """
     task = app.get_task(task_id)
-    adopted = {function.queue.name for function in app.tasks if function.queue.stream is not None}
-    if task.queue not in adopted:
+    if not task.is_adopted:
         await task.status()
     return task

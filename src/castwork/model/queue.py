@@ -89,7 +89,13 @@ class Queue(msgspec.Struct, frozen=True):
 
 
 def adopted_queue(
-    stream: str, group: str, *, name: str = "", owned: bool = True, keeps_records: bool = True
+    stream: str,
+    group: str,
+    *,
+    name: str = "",
+    settings: QueueSettings | None = None,
+    owned: bool = True,
+    keeps_records: bool = True,
 ) -> Queue:
     """A queue around a stream that others write to.
 
@@ -99,13 +105,23 @@ def adopted_queue(
         stream: the stream's key.
         group: the consumer group to read the stream with.
         name: the queue's name; the stream's by default.
+        settings: bounds, without a `max_depth`.
         owned: delete entries once acknowledged; False where others read the stream too.
         keeps_records: store outcomes.
+
+    Raises:
+        DefinitionError: the bounds have a `max_depth`.
     """
+    if settings is not None and settings.max_depth:
+        raise DefinitionError(
+            f"queue {name!r}: max_depth cannot hold for stream {stream!r}, which others write:"
+            " leave it out, and have the writers bound the stream"
+        )
     lanes = (*_OWN_LANES, Lane("stream", 0.2))
     return Queue(
         name or stream,
         lanes,
+        settings or QueueSettings(),
         stream=stream,
         group=group,
         owned=owned,

@@ -37,7 +37,7 @@ class TaskOptions(TypedDict, total=False):
 
 _CHECKS: dict[str, Check] = {
     "name": text(empty=False),
-    "queue": text(),
+    "queue": text(optional=True),
     "attempts": count(),
     "timeout": duration(above_zero=True, optional=True),
     "result_ttl": duration(),
@@ -53,7 +53,8 @@ class TaskSettings(msgspec.Struct, frozen=True):
 
     Args:
         name: the function's name on the wire.
-        queue: the queue of its tasks.
+        queue: the queue of its tasks, `default` if None; of an adopted stream the name under which
+            workers serve it, the stream's own if None.
         attempts: runs that may fail before a task is dead-lettered; with 1 it is not run again
             after a crash of its worker, either.
         timeout: seconds that one attempt may take; None for no bound.
@@ -65,7 +66,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
     """
 
     name: str
-    queue: str = "default"
+    queue: str | None = None
     attempts: int = 3
     timeout: float | None = 300.0
     result_ttl: float = 3600.0
@@ -81,9 +82,26 @@ class TaskSettings(msgspec.Struct, frozen=True):
                 f"task {self.name!r}: result_ttl must be at least 60 seconds: the record also"
                 " keeps a repeated enqueue from doubling the task"
             )
-        check_queue_name(self.queue)
+        if self.stream is None:
+            self._refuse_stream_options()
+        if self.queue is not None:
+            check_queue_name(self.queue)
         check_printable("stream", self.stream or "")
         check_printable("group", self.group)
+
+    @property
+    def queue_name(self) -> str:
+        """The queue's name."""
+        return self.queue or self.stream or "default"
+
+    def _refuse_stream_options(self) -> None:
+        """Refuse what would have no effect."""
+        for name, default in (("group", GROUP), ("keep_entries", False)):
+            if getattr(self, name) != default:
+                raise DefinitionError(
+                    f"task {self.name!r}: {name} is of a stream that others write: give stream="
+                    " too, or leave it out"
+                )
 
     @classmethod
     def of(cls, name: str, options: TaskOptions) -> TaskSettings:

@@ -41,22 +41,72 @@ class Catalog:
         Raises:
             DefinitionError: the queue is in use already, or its name cannot be one.
         """
-        if name in self._stores:
+        if name in self._stores or any(f.queue.name == name for f in self):
             raise DefinitionError(f"queue {name!r} is in use: set its bounds before its tasks")
         self._stores[name] = self._open_store(Queue(check_queue_name(name), settings=settings))
 
     def store_for(self, settings: TaskSettings) -> QueueStore:
-        """The store of the queue that a task function names, made at its first use."""
+        """The store of the queue that a task function names, made at its first use.
+
+        Raises:
+            DefinitionError: the name is that of both an adopted stream and castwork's own tasks,
+                or the stream has a bound that cannot hold.
+        """
+        name = settings.queue_name
         if settings.stream is not None:
-            owned = not settings.keep_entries
-            return self._open_store(adopted_queue(settings.stream, settings.group, owned=owned))
-        if settings.queue not in self._stores:
-            self._stores[settings.queue] = self._open_store(Queue(settings.queue))
-        return self._stores[settings.queue]
+            return self._open_store(self._adopted_queue(settings, settings.stream))
+        if name in self._stream_names():
+            raise DefinitionError(
+                f"task {settings.name!r}: queue {name!r} is that of an adopted stream: give the"
+                " stream or the task another queue="
+            )
+        if name not in self._stores:
+            self._stores[name] = self._open_store(Queue(name))
+        return self._stores[name]
+
+    def _adopted_queue(self, settings: TaskSettings, stream: str) -> Queue:
+        """The queue around an adopted stream, with the bounds that `declare_queue` set."""
+        name, declared = settings.queue_name, self._stores.get(settings.queue_name)
+        if any(function.store is declared for function in self):
+            if settings.queue is not None:
+                raise DefinitionError(
+                    f"task {settings.name!r}: queue {name!r} has tasks of its own: give stream"
+                    f" {stream!r} another queue="
+                )
+            declared = None  # the stream and a queue of castwork's own have one name by chance
+        return adopted_queue(
+            stream,
+            settings.group,
+            name=name,
+            settings=declared.queue.settings if declared is not None else None,
+            owned=not settings.keep_entries,
+        )
+
+    def _stream_names(self) -> set[str]:
+        """The names of queues that functions gave to adopted streams."""
+        adopting = self._adopting.values()
+        return {f.settings.queue for f in adopting if f.settings.queue is not None}
 
     def stores(self) -> list[QueueStore]:
         """The queues of all functions, in the order in which they were declared."""
         return list({f.store.place.keys.prefix: f.store for f in self}.values())
+
+    def serving(self, names: Iterable[str]) -> list[QueueStore]:
+        """The queues of some names, each once; an adopted stream's groups have one name.
+
+        Raises:
+            DefinitionError: there are no names, or no function uses a queue of one of them.
+        """
+        if isinstance(names, str):
+            raise DefinitionError(f"queues is {names!r}: give a list of names")
+        chosen, stores = set(names), self.stores()
+        known = {store.queue.name for store in stores}
+        there = f"there are: {sorted(known)}"
+        if not chosen:
+            raise DefinitionError(f"no queue to serve is named; {there}")
+        for name in sorted(chosen - known):
+            raise DefinitionError(f"no task function uses queue {name!r}; {there}")
+        return [store for store in stores if store.queue.name in chosen]
 
     # -- functions ----------------------------------------------------------------------
 
