@@ -5,7 +5,7 @@
 set -eu
 
 missing=""
-for pair in redis-server:redis-server chromium:chromium haproxy:haproxy; do
+for pair in redis-server:redis-server openssl:openssl chromium:chromium haproxy:haproxy; do
     command -v "${pair%%:*}" > /dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
 [ -n "$missing" ] || exit 0
@@ -15,6 +15,7 @@ explain() {
     for package in $missing; do
         case $package in
         redis-server) echo "  redis-server  tests on Redis itself, beside the embedded Valkey" >&2 ;;
+        openssl) echo "  openssl       tests of TLS, which make certificates" >&2 ;;
         chromium) echo "  chromium      tests of the demo's page in a browser" >&2 ;;
         haproxy) echo "  haproxy       tests through a TCP proxy" >&2 ;;
         esac
@@ -43,7 +44,7 @@ if { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missi
     < /dev/null > "$log" 2>&1; then
     for package in $missing; do
         case $package in
-        chromium) continue ;;
+        chromium | openssl) continue ;;
         esac
         if command -v systemctl > /dev/null 2>&1; then
             systemctl disable "$package" > /dev/null 2>&1 || true

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from typing import Any
 from urllib.parse import quote
 
@@ -126,11 +127,29 @@ async def connect(wire: Wire, endpoint: Endpoint, greeting: Greeting) -> dict[by
     return hello
 
 
-def unreachable(endpoint: object, error: BaseException) -> ServerUnavailable:
-    """The error for a connection that did not come about."""
-    return ServerUnavailable(
-        f"no Redis or Valkey at {endpoint}: {str(error) or 'no answer in time'}"
-    )
+def unreachable(endpoint: object, error: BaseException, *, tls: bool) -> ServerUnavailable:
+    """The error for a connection that did not come about.
+
+    Args:
+        endpoint: where the server should be.
+        error: what failed.
+        tls: whether the connection was one with TLS.
+    """
+    reason = str(error) or "no answer in time"
+    return ServerUnavailable(f"no Redis or Valkey at {endpoint}: {reason}{_advice(error, tls)}")
+
+
+def _advice(error: BaseException, tls: bool) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            ": use the host name that the certificate has; where its authority is your own, name"
+            " the file of that authority in the URL: ?ssl_ca_certs=FILE"
+        )
+    if tls and isinstance(error, TimeoutError):
+        return "; a port without TLS does not answer to rediss://"
+    if not tls and isinstance(error, ConnectionResetError):
+        return "; a port with TLS wants rediss://"
+    return ""
 
 
 def keep_alive(sock: socket.socket) -> None:

@@ -215,7 +215,8 @@ class Link:
             raise
         except (OSError, ServerError) as error:  # a TimeoutError is an OSError
             wire.abort()
-            raise unreachable(self.endpoint, wire.reason or error) from error
+            is_tls = self._target.tls is not None
+            raise unreachable(self.endpoint, wire.reason or error, tls=is_tls) from error
         except BaseException:
             wire.abort()
             raise

@@ -97,7 +97,8 @@ class ThreadLink:
             greeting.check(self._ask(sock, greeting.commands()), self._endpoint)
         except (OSError, hiredis.ProtocolError, ServerRefused) as error:
             self.close()
-            raise unreachable(self._endpoint, error) from error
+            is_tls = self._target.tls is not None
+            raise unreachable(self._endpoint, error, tls=is_tls) from error
         except BaseException:
             self.close()
             raise
