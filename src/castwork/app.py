@@ -7,15 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ParamSpec,
-    Self,
-    TypeVar,
-    Unpack,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from castwork.channels.channel import Channel
 from castwork.channels.event import EventCodec
@@ -29,6 +21,7 @@ from castwork.model.settings import AppSettings
 from castwork.model.task_options import TaskOptions, TaskSettings
 from castwork.model.worker_options import WorkerOptions, WorkerSettings
 from castwork.redis.connections import Connections
+from castwork.redis.server import Needs
 from castwork.store.look import QueueInfo
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.catalog import Catalog
@@ -96,7 +89,7 @@ class App:
             self.find_url,
             self.settings.link,
             credentials=credentials,
-            keeps_data=self._keeps_data,
+            needs=self._needs,
         )
         self._sync = SyncProducers(self.find_url, self.settings, credentials=credentials)
         self._producers: dict[str, Producer] = {}
@@ -109,10 +102,11 @@ class App:
         self.shared_settings: dict[str, Setting[Any]] = {}
         self._inspector = Inspector(self._connections, self.settings.namespace)
 
-    def _keeps_data(self) -> bool:
-        """Whether anything is declared that the server must keep."""
+    def _needs(self) -> Needs:
+        """What the server must be for what is declared."""
         kept = any(channel.has_history for channel in self.channels.values())
-        return bool(kept or self.shared_settings or self._catalog.stores())
+        keeps_data = bool(kept or self.shared_settings or self._catalog.stores())
+        return Needs(keeps_data, self.settings.allow_eviction)
 
     # -- declaring ----------------------------------------------------------------------
 

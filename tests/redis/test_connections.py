@@ -11,12 +11,14 @@ import redis
 from tests.eventually import eventually
 from tests.servers import listening_server
 
+from castwork import App, AppSettings
 from castwork.embedded import EmbeddedServer
 from castwork.model.credentials import Credentials
 from castwork.model.errors import AuthenticationFailed, ServerUnavailable, ServerUnsupported
 from castwork.model.settings import LinkSettings
 from castwork.redis.connections import Connections
 from castwork.redis.pushes import Pushes
+from castwork.redis.server import Needs
 
 
 @pytest.fixture
@@ -28,6 +30,51 @@ def own() -> Iterator[tuple[str, redis.Redis]]:
 
 def names(client: redis.Redis) -> list[str]:
     return sorted(c["name"] for c in client.client_list() if c["name"].startswith("castwork"))
+
+
+def eviction(client: redis.Redis) -> None:
+    client.config_set("maxmemory", "100mb")
+    client.config_set("maxmemory-policy", "allkeys-lru")
+
+
+async def test_whoever_takes_the_risk_may_use_a_server_that_evicts_queues(
+    own: tuple[str, redis.Redis], caplog: pytest.LogCaptureFixture
+) -> None:
+    url, client = own
+    eviction(client)
+    app = App(url, settings=AppSettings(allow_eviction=True))
+
+    @app.task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    async with app, app.worker():
+        assert await (await double.enqueue(2)).result(timeout=10) == 4
+        assert double.enqueue_sync(3)
+
+    assert "drops whole queues" in caplog.text
+
+
+async def test_the_refusal_of_a_server_that_evicts_names_the_way_around(
+    own: tuple[str, redis.Redis],
+) -> None:
+    url, client = own
+    eviction(client)
+
+    with pytest.raises(ServerUnsupported, match=r"noeviction.*allow_eviction=True"):
+        await Connections(lambda: url, LinkSettings()).open()
+
+
+async def test_an_unfit_server_can_be_looked_at(own: tuple[str, redis.Redis]) -> None:
+    url, client = own
+    eviction(client)
+    connections = Connections(lambda: url, LinkSettings())
+
+    await connections.open(accept_unfit=True)
+
+    assert connections.server is not None
+    assert connections.server.evicts_all
+    await connections.close()
 
 
 async def test_a_process_has_one_link_for_commands_and_one_for_pushes(
@@ -82,7 +129,7 @@ async def test_a_server_that_is_refused_leaves_no_connection_behind(
         await connections.open()
 
     await gone(client)
-    plain_only = Connections(lambda: url, LinkSettings(), keeps_data=lambda: False)
+    plain_only = Connections(lambda: url, LinkSettings(), needs=lambda: Needs(keeps_data=False))
     await plain_only.open()
     await plain_only.close()
     client.config_set("maxmemory-policy", "noeviction")

@@ -15,7 +15,7 @@ from castwork.model.errors import ServerRefused, ServerUnavailable, ServerUnsupp
 from castwork.redis.address import Endpoint, parse_url
 from castwork.redis.link import Link
 from castwork.redis.login import Login
-from castwork.redis.server import check_server
+from castwork.redis.server import read_server
 from castwork.redis.slots import slot_of
 from castwork.redis.topology import Single, open_topology
 
@@ -162,7 +162,7 @@ async def test_a_cluster_of_one_node_serves_and_joins_no_slots(cluster_url: str)
     assert await link.call("EVAL", "return redis.call('GET', KEYS[1])", 1, "k7") == b"7"
     with pytest.raises(ServerRefused, match="CROSSSLOT"):
         await link.call("MGET", "k1", "k2")
-    assert await check_server(link) is not None
+    assert await read_server(link) is not None
 
     await topology.close()
 

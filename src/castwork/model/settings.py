@@ -63,6 +63,7 @@ _APP_CHECKS: dict[str, Check] = {
     "namespace": text(),
     "link": instance(LinkSettings),
     "limits": instance(Limits),
+    "allow_eviction": instance(bool),
 }
 
 
@@ -73,11 +74,14 @@ class AppSettings(msgspec.Struct, frozen=True):
         namespace: prefix of all keys; two apps with different ones do not see each other.
         link: connections.
         limits: bounds.
+        allow_eviction: work on a server whose `maxmemory-policy` is `allkeys-*`, which drops whole
+            queues, histories and settings without a word when its memory is full.
     """
 
     namespace: str = "cw"
     link: LinkSettings = msgspec.field(default_factory=LinkSettings)
     limits: Limits = msgspec.field(default_factory=Limits)
+    allow_eviction: bool = False
 
     def __post_init__(self) -> None:
         settle(self, _APP_CHECKS)

@@ -17,7 +17,7 @@ from castwork.redis.address import Target, parse_url
 from castwork.redis.link import Link
 from castwork.redis.login import Login
 from castwork.redis.pushes import Pushes
-from castwork.redis.server import ServerInfo, check_server
+from castwork.redis.server import Needs, ServerInfo, judge_server, read_server
 from castwork.redis.thread_link import ThreadLink
 from castwork.redis.threads import in_thread
 from castwork.redis.topology import Topology, open_topology
@@ -33,7 +33,7 @@ class Connections:
             server.
         settings: timeouts.
         credentials: gives and renews the login where the URL has none, and names no Unix socket.
-        keeps_data: whether anything is kept on the server, so that it must not evict keys.
+        needs: what is asked of the server, known when the connections open.
 
     Attributes:
         member: the id of this process among those that share the namespace.
@@ -47,9 +47,9 @@ class Connections:
         settings: LinkSettings,
         *,
         credentials: CredentialSource | None = None,
-        keeps_data: Callable[[], bool] = lambda: True,
+        needs: Callable[[], Needs] = Needs,
     ) -> None:
-        self._keeps_data = keeps_data
+        self._needs = needs
         self._find_url = find_url
         self._settings = settings
         self._source = credentials
@@ -91,8 +91,11 @@ class Connections:
             raise NotOpen("the connections are not open: use the app inside `async with app`")
         return self._topology
 
-    async def open(self) -> None:
+    async def open(self, *, accept_unfit: bool = False) -> None:
         """Open, if not open yet.
+
+        Args:
+            accept_unfit: open also where the server would lose tasks, to look at it.
 
         Raises:
             ServerUnavailable, AuthenticationFailed, ServerUnsupported: see `Link.open`.
@@ -108,7 +111,7 @@ class Connections:
             self._loop, self._pid = loop, os.getpid()
             self._opening = self._ready = None
         if self._opening is None:
-            self._opening = asyncio.ensure_future(self._open())
+            self._opening = asyncio.ensure_future(self._open(accept_unfit))
         opening = self._opening
         try:
             await asyncio.shield(opening)
@@ -119,7 +122,7 @@ class Connections:
                 self._loop = self._opening = None
             raise
 
-    async def _open(self) -> None:
+    async def _open(self, accept_unfit: bool) -> None:
         self._target = target = parse_url(await in_thread(self._find_url, name="castwork-url"))
         self.member = process_id(socket.gethostname())
         self._workers = 0
@@ -137,7 +140,9 @@ class Connections:
             await topology.open()
             opened.push_async_callback(topology.close)
             for link in topology.links():
-                self.server = await check_server(link, keeps_data=self._keeps_data())
+                self.server = await read_server(link)
+                if not accept_unfit:
+                    judge_server(self.server, link.endpoint, self._needs())
             await self.pushes.open()
             opened.pop_all()
         self._topology = topology

@@ -13,6 +13,9 @@ from castwork.redis.link import Link
 
 logger = logging.getLogger(__name__)
 
+#: The Redis version whose commands are needed.
+OLDEST = (6, 2)
+
 
 class ServerInfo(msgspec.Struct, frozen=True):
     """Facts about a server.
@@ -33,20 +36,24 @@ class ServerInfo(msgspec.Struct, frozen=True):
     eviction: str
     has_msetex: bool = False
 
+    @property
+    def evicts_all(self) -> bool:
+        """Whether any key may go, such as a whole queue."""
+        return bool(self.maxmemory) and self.eviction.startswith("allkeys")
 
-async def check_server(link: Link, *, keeps_data: bool = True) -> ServerInfo | None:
-    """Read what the server is, and refuse one that would lose tasks.
+    @property
+    def evicts_results(self) -> bool:
+        """Whether keys with a time to live may go before it ends."""
+        return bool(self.maxmemory) and self.eviction.startswith("volatile")
 
-    Args:
-        link: a link to the server.
-        keeps_data: whether anything is kept there: tasks, histories or settings. Plain channels
-            keep nothing, and work on a server that evicts keys.
+
+async def read_server(link: Link) -> ServerInfo | None:
+    """Read what the server is.
 
     Returns:
         The facts, None where the ACL hides them.
 
     Raises:
-        ServerUnsupported: it is older than Redis 6.2, or may evict streams.
         ConnectionFailed: it did not answer.
     """
     raw: Any
@@ -55,40 +62,73 @@ async def check_server(link: Link, *, keeps_data: bool = True) -> ServerInfo | N
         link.call("INFO"), link.call("COMMAND", "INFO", "MSETEX"), return_exceptions=True
     )
     if isinstance(raw, AuthenticationFailed):
-        logger.info("INFO is not permitted: the server's version and policy are not checked")
         return None
     if isinstance(raw, BaseException):
         raise raw
-    info = _parse_info(raw, has_msetex=isinstance(command, list) and command != [None])
-    if info.compatible < (6, 2):
+    return _parse_info(raw, has_msetex=isinstance(command, list) and command != [None])
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What is asked of a server.
+
+    Attributes:
+        keeps_data: whether anything is kept there: tasks, histories or settings. Plain channels
+            keep nothing, and work on a server that evicts keys.
+        allows_eviction: whether what is kept may vanish at any time; the user has said so.
+    """
+
+    keeps_data: bool = True
+    allows_eviction: bool = False
+
+
+def judge_server(info: ServerInfo | None, where: object, needs: Needs) -> None:
+    """Refuse a server that would lose tasks, and warn of what may be lost.
+
+    Args:
+        info: the facts, None where they are hidden.
+        where: the address, for the message.
+        needs: what is asked of the server.
+
+    Raises:
+        ServerUnsupported: it is older than Redis 6.2, or may evict streams.
+    """
+    if info is None:
+        logger.info("INFO is not permitted: the server's version and policy are not checked")
+        return
+    if info.compatible < OLDEST:
         raise ServerUnsupported(
-            f"{info.product} {info.version} at {link.endpoint} is too old:"
-            " Redis 6.2 or newer, or Valkey, is needed"
+            f"{info.product} {info.version} at {where} is too old: Redis 6.2 or newer, or Valkey,"
+            " is needed"
         )
-    if info.maxmemory:
-        _check_eviction(info, link, keeps_data=keeps_data)
-    return info
+    if info.evicts_all:
+        _judge_eviction(info, where, needs)
+    elif info.evicts_results:
+        logger.warning(
+            "maxmemory-policy %s: results and idempotency keys may be evicted early,"
+            " queued tasks are safe",
+            info.eviction,
+        )
 
 
-def _check_eviction(info: ServerInfo, link: Link, *, keeps_data: bool) -> None:
-    """Refuse a server that evicts what must stay; warn where it evicts something else."""
-    if info.eviction.startswith("allkeys"):
-        if keeps_data:
-            raise ServerUnsupported(
-                f"the server at {link.endpoint} has maxmemory-policy {info.eviction}, which evicts"
-                " whole queues, histories and settings: set it to noeviction; only channels"
-                " without history work there as it is"
-            )
+def _judge_eviction(info: ServerInfo, where: object, needs: Needs) -> None:
+    if not needs.keeps_data:
         logger.warning(
             "maxmemory-policy %s: channels without history are safe; tasks, histories and settings"
             " would be evicted, and are refused",
             info.eviction,
         )
-    if info.eviction.startswith("volatile"):
+    elif needs.allows_eviction:
         logger.warning(
-            "maxmemory-policy %s: results and idempotency keys may be evicted early,"
-            " queued tasks are safe",
+            "maxmemory-policy %s, which allow_eviction permits: when its memory is full, the server"
+            " drops whole queues, histories and settings without a word",
             info.eviction,
+        )
+    else:
+        raise ServerUnsupported(
+            f"the server at {where} has maxmemory-policy {info.eviction}, which evicts whole"
+            " queues, histories and settings: set it to noeviction. Only channels without history"
+            " work there as it is; AppSettings(allow_eviction=True) takes the risk that tasks"
+            " vanish"
         )
 
 

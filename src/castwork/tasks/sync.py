@@ -13,6 +13,7 @@ from castwork.model.errors import NotOpen
 from castwork.model.queue import Queue
 from castwork.model.settings import AppSettings
 from castwork.redis.connections import Connections
+from castwork.redis.server import Needs
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
@@ -37,7 +38,12 @@ class SyncProducers:
         credentials: CredentialSource | None = None,
     ) -> None:
         self._settings = settings
-        self._connections = Connections(find_url, settings.link, credentials=credentials)
+        self._connections = Connections(
+            find_url,
+            settings.link,
+            credentials=credentials,
+            needs=lambda: Needs(allows_eviction=settings.allow_eviction),
+        )
         self._producers: dict[Queue, Producer] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
