@@ -145,6 +145,8 @@ class App:
                 is the task id.
             group: the consumer group on that stream.
             keep_entries: leave finished entries in that stream, because others read it too.
+            foreign_lease: seconds for which an entry that another program's consumer has taken
+                with the same group is left to that program, which renews no lease.
 
         Raises:
             DefinitionError: the signature or an option cannot work.

@@ -15,7 +15,7 @@ from castwork.cli.commands.enqueue import read_arguments
 from castwork.cli.commands.top import _draw
 from castwork.cli.failure import Failure, one_line
 from castwork.cli.loading import is_asgi
-from castwork.cli.overview import Overview, ServerFacts
+from castwork.cli.overview import Overview, ServerFacts, print_queues
 from castwork.cli.supervise import child as child_module
 from castwork.cli.supervise.banner import Banner
 from castwork.cli.supervise.child import Child, how_it_ended
@@ -23,6 +23,7 @@ from castwork.cli.supervise.relay import relay_lines
 from castwork.cli.supervise.restarts import SLOW, TOLERATED, WINDOW, Restarts
 from castwork.model.signature import Signature
 from castwork.model.worker_info import RunningTask, WorkerInfo
+from castwork.store.look import ForeignConsumer, QueueInfo
 from castwork.tasks.calls import check_arguments
 
 
@@ -157,3 +158,21 @@ def test_top_leaves_out_what_a_lost_worker_ran() -> None:
     assert "here-task" in shown.getvalue()
     assert "gone-task" not in shown.getvalue()
     assert "lost" in shown.getvalue()
+
+
+def test_other_programs_that_read_an_adopted_stream_are_listed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    waiting = {"high": 0, "normal": 0, "low": 0, "stream": 3}
+    queue = QueueInfo("orders", waiting, 1, 0, 0, 4, group="billing")
+    print_queues([queue])
+    assert "other programs" not in capsys.readouterr().out
+
+    queue.foreign = [ForeignConsumer("node-1", 1, 12.0)]
+    print_queues([queue])
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(_draw(Overview(ServerFacts("s"), [queue], [])))
+    for text in (capsys.readouterr().out, shown.getvalue()):
+        assert "orders (billing)" in text
+        assert "node-1" in text
+        assert "12 s" in text

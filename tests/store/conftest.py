@@ -40,7 +40,8 @@ async def kept(connections: Connections, namespace: str) -> Box:
 
 
 async def _adopt(connections: Connections, namespace: str, *, owned: bool) -> Box:
-    queue = adopted_queue(f"{namespace}:events", "billing", owned=owned)
+    # The workers of a box have short names, as other programs' consumers do.
+    queue = adopted_queue(f"{namespace}:events", "billing", owned=owned, foreign_lease=0.0)
     made = Box(connections, namespace, queue)
     await made.alice.claims.create_groups()
     return made

@@ -61,7 +61,9 @@ class Expected(RuleBasedStateMachine):
         connections = self.server.connections
         self.queue = Queue("q")
         if kind != "own":
-            self.queue = adopted_queue(f"{namespace}:events", "billing", owned=kind == "adopted")
+            self.queue = adopted_queue(
+                f"{namespace}:events", "billing", owned=kind == "adopted", foreign_lease=0.0
+            )
         self.place = place = TwicePlace(connections, namespace, self.queue)
         self.hands = {name: Hand(place, name) for name in WORKERS}
         self.thread_link = connections.thread_link(place.slot, 10.0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import redis
+from tests.eventually import eventually
 from tests.store.box import Box
 from tests.store.hands import Hand
 
-from castwork.model.queue import Queue
+from castwork.model.ids import is_worker_id, process_id
+from castwork.model.queue import Queue, adopted_queue
 from castwork.model.states import Priority
 from castwork.redis.connections import Connections
 from castwork.redis.replies import NoGroup
@@ -136,6 +138,53 @@ async def test_what_two_workers_were_lost_with_is_taken_by_who_asks_for_it(
     assert [(one.entry_id, one.deliveries) for one in suspect.left] == [(tokens[0].entry, 3)]
     long_ago = await recover(1, lease_ms=5_000, cursor="-", count=10)
     assert (long_ago.suspects, len(long_ago.left)) == (0, 2), "nobody asked for twelve leases"
+
+
+@pytest.mark.parametrize(
+    ("owner", "is_ours"),
+    [
+        ("node", True),  # a name that castwork makes of this one
+        ("a-b-7-0123abcd", True),
+        ("consumer-1", False),
+        ("billing-7-0123ABCD", False),
+        ("billing-x-0123abcd", False),
+        ("billing-7-0123abcd-0", False),
+        ("7-0123abcd", False),
+        ("ü\n-7-0123abcd", True),
+    ],
+)
+async def test_consumers_of_other_programs_have_a_lease_of_their_own(
+    connections: Connections, namespace: str, plain: redis.Redis, owner: str, is_ours: bool
+) -> None:
+    queue = adopted_queue(f"{namespace}:events", "billing", foreign_lease=300)
+    box = Box(connections, namespace, queue)
+    await box.alice.claims.create_groups()
+    owner = process_id(owner) if owner == "node" else owner
+    entries = [plain.xadd(f"{namespace}:events", {"n": n}) for n in range(3)]
+    plain.xreadgroup("billing", owner, {f"{namespace}:events": ">"})
+    for entry, idle in zip(entries, (14_000, 200_000, 301_000), strict=True):
+        plain.xclaim(f"{namespace}:events", "billing", owner, 0, [entry], idle=idle, justid=True)
+
+    found = await box.alice.claims.recover(3, lease_ms=15_000, cursor="-", count=10)
+
+    assert is_worker_id(owner) is is_ours
+    assert [one.entry_id for one in found.left] == (entries[1:] if is_ours else entries[2:])
+
+
+async def test_idle_consumers_of_other_programs_are_not_forgotten(
+    adopted: Box, plain: redis.Redis
+) -> None:
+    stream, worker = adopted.place.keys.lanes[3], process_id("node")
+    for name in ("consumer-1", worker):
+        plain.xgroup_createconsumer(stream, "billing", name)
+    claims = adopted.alice.claims
+    await eventually(lambda: plain.xinfo_consumers(stream, "billing")[0]["idle"] > 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("castwork.store.claims._FORGET_AFTER_MS", 0)
+        await claims.retire()
+
+    assert [one["name"] for one in plain.xinfo_consumers(stream, "billing")] == [b"consumer-1"]
 
 
 async def test_taking_over_notes_the_newest_entry_of_each_worker(

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from castwork.app import App
-from castwork.cli.output import ago
+from castwork.cli.output import ago, print_table
 from castwork.store.look import QueueInfo
 
 QUEUE_COLUMNS = ("queue", "high", "normal", "low", "stream", "running", "scheduled", "dead")
+FOREIGN_COLUMNS = ("queue", "consumer of another program", "pending", "idle")
 WORKER_COLUMNS = ("worker", "host", "pid", "up", "load", "queues", "done", "last sign")
 
 
@@ -58,7 +59,7 @@ def queue_rows(queues: Sequence[QueueInfo]) -> list[list[object]]:
     lanes = QUEUE_COLUMNS[1:5]
     return [
         [
-            queue.name,
+            _shown(queue),
             *(queue.waiting.get(lane) for lane in lanes),
             queue.running,
             queue.scheduled,
@@ -66,6 +67,27 @@ def queue_rows(queues: Sequence[QueueInfo]) -> list[list[object]]:
         ]
         for queue in queues
     ]
+
+
+def foreign_rows(queues: Sequence[QueueInfo]) -> list[list[object]]:
+    """The cells of each consumer of another program, which shares an adopted stream's group."""
+    return [
+        [_shown(queue), consumer.name, consumer.pending, f"{consumer.idle:.0f} s"]
+        for queue in queues
+        for consumer in queue.foreign
+    ]
+
+
+def print_queues(queues: Sequence[QueueInfo]) -> None:
+    """Print the queues, and who else reads adopted streams, if anybody does."""
+    print_table("queues", QUEUE_COLUMNS, queue_rows(queues))
+    if others := foreign_rows(queues):
+        print_table("other programs", FOREIGN_COLUMNS, others)
+
+
+def _shown(queue: QueueInfo) -> str:
+    """A queue's name, with the group of an adopted stream, which may have several."""
+    return f"{queue.name} ({queue.group})" if queue.group else queue.name
 
 
 def worker_rows(workers: Sequence[dict[str, Any]]) -> list[list[object]]:

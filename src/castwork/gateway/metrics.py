@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,14 +53,20 @@ class Snapshot(Collector):
             "Tasks per lane that no worker has taken.",
             labels=["queue", "lane"],
         )
-        for queue in self._queues:
+        names = Counter(queue.name for queue in self._queues)
+        # Groups of one adopted stream have one name, and a series must not come twice.
+        labels = [
+            f"{queue.name}:{queue.group}" if names[queue.name] > 1 and queue.group else queue.name
+            for queue in self._queues
+        ]
+        for label, queue in zip(labels, self._queues, strict=True):
             for lane, count in queue.waiting.items():
-                waiting.add_metric([queue.name, lane], count)
+                waiting.add_metric([label, lane], count)
         yield waiting
         for name, text in _PER_QUEUE.items():
             gauge = GaugeMetricFamily(f"castwork_queue_{name}", text, labels=["queue"])
-            for queue in self._queues:
-                gauge.add_metric([queue.name], getattr(queue, name))
+            for label, queue in zip(labels, self._queues, strict=True):
+                gauge.add_metric([label], getattr(queue, name))
             yield gauge
 
     def _of_workers(self) -> Iterable[Metric]:

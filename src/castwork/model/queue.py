@@ -12,6 +12,9 @@ from castwork.model.states import Priority
 #: The consumer group on castwork's own streams.
 GROUP = "workers"
 
+#: Seconds for which an entry is left to a consumer of another program, which renews no lease.
+FOREIGN_LEASE = 300.0
+
 
 class QueueSettings(msgspec.Struct, frozen=True):
     """How a queue behaves.
@@ -65,6 +68,8 @@ class Queue(msgspec.Struct, frozen=True):
         group: the consumer group, the same on every lane.
         owned: whether entries of an adopted stream are deleted once acknowledged.
         keeps_records: whether outcomes are stored (not for group subscriptions).
+        foreign_lease: seconds for which an entry of an adopted stream is left to a consumer that is
+            no castwork worker.
     """
 
     name: str
@@ -74,6 +79,7 @@ class Queue(msgspec.Struct, frozen=True):
     group: str = GROUP
     owned: bool = True
     keeps_records: bool = True
+    foreign_lease: float = FOREIGN_LEASE
 
     @property
     def id_prefix(self) -> str:
@@ -96,6 +102,7 @@ def adopted_queue(
     settings: QueueSettings | None = None,
     owned: bool = True,
     keeps_records: bool = True,
+    foreign_lease: float = FOREIGN_LEASE,
 ) -> Queue:
     """A queue around a stream that others write to.
 
@@ -108,6 +115,7 @@ def adopted_queue(
         settings: bounds, without a `max_depth`.
         owned: delete entries once acknowledged; False where others read the stream too.
         keeps_records: store outcomes.
+        foreign_lease: seconds for which an entry is left to a consumer of another program.
 
     Raises:
         DefinitionError: the bounds have a `max_depth`.
@@ -126,6 +134,7 @@ def adopted_queue(
         group=group,
         owned=owned,
         keeps_records=keeps_records,
+        foreign_lease=foreign_lease,
     )
 
 

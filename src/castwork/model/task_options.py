@@ -17,7 +17,7 @@ from castwork.model.option_values import (
     settle,
     text,
 )
-from castwork.model.queue import GROUP, check_printable, check_queue_name
+from castwork.model.queue import FOREIGN_LEASE, GROUP, check_printable, check_queue_name
 from castwork.model.retry import Backoff
 
 
@@ -33,6 +33,7 @@ class TaskOptions(TypedDict, total=False):
     stream: str
     group: str
     keep_entries: bool
+    foreign_lease: Seconds
 
 
 _CHECKS: dict[str, Check] = {
@@ -45,6 +46,7 @@ _CHECKS: dict[str, Check] = {
     "stream": text(empty=False, optional=True),
     "group": text(empty=False),
     "keep_entries": instance(bool),
+    "foreign_lease": duration(above_zero=True),
 }
 
 
@@ -63,6 +65,8 @@ class TaskSettings(msgspec.Struct, frozen=True):
         stream: a stream of the user's own to adopt, None for none.
         group: the consumer group on that stream.
         keep_entries: leave finished entries in that stream, because others read it too.
+        foreign_lease: seconds for which an entry that another program's consumer has taken with
+            the same group is left to that program.
     """
 
     name: str
@@ -74,6 +78,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
     stream: str | None = None
     group: str = GROUP
     keep_entries: bool = False
+    foreign_lease: float = FOREIGN_LEASE
 
     def __post_init__(self) -> None:
         settle(self, _CHECKS, of=f"task {self.name!r}: ")
@@ -96,7 +101,8 @@ class TaskSettings(msgspec.Struct, frozen=True):
 
     def _refuse_stream_options(self) -> None:
         """Refuse what would have no effect."""
-        for name, default in (("group", GROUP), ("keep_entries", False)):
+        defaults = {"group": GROUP, "keep_entries": False, "foreign_lease": FOREIGN_LEASE}
+        for name, default in defaults.items():
             if getattr(self, name) != default:
                 raise DefinitionError(
                     f"task {self.name!r}: {name} is of a stream that others write: give stream="

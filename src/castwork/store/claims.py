@@ -178,7 +178,8 @@ class Claims:
         """Take over up to `count` entries of a lane whose lease has run out.
 
         Entries that two workers or more were lost with are left, for a worker that runs nothing
-        else; one that no such worker took for twelve leases is taken like the others.
+        else; one that no such worker took for twelve leases is taken like the others. What another
+        program's consumer holds of an adopted stream is taken after the queue's `foreign_lease`.
 
         When the reply is lost the entries stay claimed for this worker: `pending` finds them.
 
@@ -190,7 +191,10 @@ class Claims:
             suspect: take one of the suspects, and nothing else.
         """
         keys = [self._lanes[lane], self._place.keys.robbed]
-        args = [self._group, self._worker_id, lease_ms, cursor, count, int(suspect)]
+        queue = self._place.queue
+        is_foreign = queue.lanes[lane].name == "stream"
+        foreign_ms = int(queue.foreign_lease * 1000) if is_foreign else lease_ms
+        args = [self._group, self._worker_id, lease_ms, cursor, count, int(suspect), foreign_ms]
         now_ms, following, suspects, *found = await self._place.run(RECOVER, keys, args)
         return Recovered(now_ms, following.decode(), suspects, [Left(*one) for one in found])
 

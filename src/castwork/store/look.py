@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from castwork.model.errors import ServerRefused
+from castwork.model.ids import is_worker_id
 from castwork.store.place import QueuePlace
+from castwork.store.scripts import BEHIND
+
+#: Waiting entries of an adopted stream that are counted one by one, at most.
+_COUNTED = 1000
+
+
+class ForeignConsumer(msgspec.Struct):
+    """A program that is no castwork worker, and reads an adopted stream with its group.
+
+    Attributes:
+        name: the consumer's name.
+        pending: entries that it was given and has not acknowledged.
+        idle: seconds since it last asked for entries.
+    """
+
+    name: str
+    pending: int
+    idle: float
 
 
 class QueueInfo(msgspec.Struct):
     """One queue.
 
     Attributes:
-        waiting: tasks per lane that no worker has taken.
-        running: tasks that workers hold.
+        waiting: tasks per lane that no worker has taken. Where the server does not tell how far an
+            adopted stream's group is behind, at most 1000 of the stream are counted.
+        running: tasks that workers hold, foreign consumers of an adopted stream's group included.
         scheduled: tasks that wait for a time.
         dead: dead letters.
         depth: waiting and running together.
         max_depth: bound on the depth, 0 for none.
+        group: the group that reads an adopted stream, empty for a queue of castwork's own.
+        foreign: who reads an adopted stream with the same group, and is no castwork worker.
     """
 
     name: str
@@ -30,6 +53,8 @@ class QueueInfo(msgspec.Struct):
     dead: int
     depth: int
     max_depth: int = 0
+    group: str = ""
+    foreign: list[ForeignConsumer] = []
 
 
 async def look_at_queue(place: QueuePlace) -> QueueInfo:
@@ -49,12 +74,20 @@ async def look_at_queue(place: QueuePlace) -> QueueInfo:
     n = len(queue.lanes)
     waiting, running = {}, 0
     for lane, length, found in zip(queue.lanes, replies[:n], replies[n : 2 * n], strict=True):
-        pending = _pending(found, queue.group)
+        group = _group(found, queue.group)
+        pending = int(group[b"pending"]) if group is not None else 0
         running += pending
-        waiting[lane.name] = max(0, _count(length) - pending)
+        if lane.name == "stream" and group is not None:
+            waiting[lane.name] = await _behind(place, group, _count(length))
+        else:
+            waiting[lane.name] = max(0, _count(length) - pending)
     scheduled, dead = (_count(reply) for reply in replies[2 * n :])
     depth = sum(waiting.values()) + running
-    return QueueInfo(queue.name, waiting, running, scheduled, dead, depth, queue.settings.max_depth)
+    info = QueueInfo(queue.name, waiting, running, scheduled, dead, depth)
+    info.max_depth = queue.settings.max_depth
+    if queue.stream is not None:
+        info.group, info.foreign = queue.group, await _foreign(place, queue.stream)
+    return info
 
 
 def _count(reply: Any) -> int:
@@ -62,10 +95,34 @@ def _count(reply: Any) -> int:
     return reply if isinstance(reply, int) else 0
 
 
-def _pending(groups: Any, name: str) -> int:
+def _group(groups: Any, name: str) -> Mapping[bytes, Any] | None:
+    """What the server says of a group, None where there is none."""
     if isinstance(groups, BaseException):
-        return 0
-    for group in groups:
-        if group[b"name"] == name.encode():
-            return int(group[b"pending"])
-    return 0
+        return None
+    return next((group for group in groups if group[b"name"] == name.encode()), None)
+
+
+async def _behind(place: QueuePlace, group: Mapping[bytes, Any], length: int) -> int:
+    """Entries of an adopted stream that its group has not been given yet.
+
+    Entries that the group has done with may lie in the stream for ever, as others read them too.
+    """
+    lag = group.get(b"lag")
+    if lag is None:
+        lag = await place.run(
+            BEHIND, [place.keys.lanes[-1]], [group[b"last-delivered-id"], _COUNTED]
+        )
+    return min(int(lag), length)
+
+
+async def _foreign(place: QueuePlace, stream: str) -> list[ForeignConsumer]:
+    """The consumers of an adopted stream's group that are no castwork workers."""
+    try:
+        consumers = await place.call("XINFO", "CONSUMERS", stream, place.queue.group)
+    except ServerRefused:  # there is no such group yet
+        return []
+    return [
+        ForeignConsumer(name, int(one[b"pending"]), one[b"idle"] / 1000)
+        for one in consumers
+        if not is_worker_id(name := one[b"name"].decode(errors="replace"))
+    ]

@@ -80,6 +80,7 @@ class Catalog:
             name=name,
             settings=declared.queue.settings if declared is not None else None,
             owned=not settings.keep_entries,
+            foreign_lease=settings.foreign_lease,
         )
 
     def _stream_names(self) -> set[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from castwork.app import App
 from castwork.cli.options import AppOption, Json, ModuleToo, Redis
-from castwork.cli.output import print_json, print_table
-from castwork.cli.overview import QUEUE_COLUMNS, queue_rows
+from castwork.cli.output import print_json
+from castwork.cli.overview import print_queues
 from castwork.cli.session import on_server
 
 
@@ -17,4 +17,4 @@ def queues(
     if json:
         print_json(found)
     else:
-        print_table("queues", QUEUE_COLUMNS, queue_rows(found))
+        print_queues(found)

@@ -7,9 +7,8 @@ import typer
 from castwork.cli.options import AppOption, Json, ModuleToo, Redis
 from castwork.cli.output import print_json, print_table
 from castwork.cli.overview import (
-    QUEUE_COLUMNS,
     WORKER_COLUMNS,
-    queue_rows,
+    print_queues,
     read_overview,
     worker_rows,
 )
@@ -25,5 +24,5 @@ def status(
         print_json(found)
         return
     typer.echo(str(found.server))
-    print_table("queues", QUEUE_COLUMNS, queue_rows(found.queues))
+    print_queues(found.queues)
     print_table("workers", WORKER_COLUMNS, worker_rows(found.workers))

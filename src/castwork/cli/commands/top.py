@@ -13,9 +13,11 @@ from castwork.cli.failure import MISUSED, Failure
 from castwork.cli.options import AppOption, Json, ModuleToo, Redis
 from castwork.cli.output import ago, make_table, print_json
 from castwork.cli.overview import (
+    FOREIGN_COLUMNS,
     QUEUE_COLUMNS,
     WORKER_COLUMNS,
     Overview,
+    foreign_rows,
     queue_rows,
     read_overview,
     worker_rows,
@@ -90,8 +92,15 @@ def _draw(overview: Overview) -> RenderableType:
         "",
         make_table("workers", WORKER_COLUMNS, worker_rows(overview.workers)),
         "",
+        *_other_programs(overview),
         make_table("running", ("task", "function", "attempt", "for", "on"), running[:_LISTED]),
     )
+
+
+def _other_programs(overview: Overview) -> list[RenderableType]:
+    """Who else reads adopted streams, if anybody does."""
+    others = foreign_rows(overview.queues)
+    return [make_table("other programs", FOREIGN_COLUMNS, others), ""] if others else []
 
 
 @contextmanager

@@ -3,14 +3,15 @@
 -- Examines at most ten times `count` entries from the cursor on, so a call never takes long.
 -- Entries that two workers or more were lost with are suspects: one of them is taken when the call
 -- asks for a suspect, else they are left, but for those that nobody asked for in twelve leases.
+-- Consumers of other programs renew nothing while they work, and so have a lease of their own.
 --
 -- KEYS  1 lane   2 robbed
 -- ARGV  1 group   2 worker   3 lease_ms   4 cursor   5 count
---       6 1 to take one suspect and nothing else
+--       6 1 to take one suspect and nothing else   7 lease_ms of consumers that are no castwork workers
 -- RETURN  {server time in ms, next cursor, suspects left, {entry, {field, value, ...}, deliveries}, ...}
--- USES now
+-- USES now is_worker
 local lane, robbed, group, worker = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
-local lease, count = tonumber(ARGV[3]), tonumber(ARGV[5])
+local own_lease, foreign_lease, count = tonumber(ARGV[3]), tonumber(ARGV[7]), tonumber(ARGV[5])
 local wants_suspect = ARGV[6] == '1'
 
 local function newer(a, b)
@@ -26,6 +27,7 @@ local pending = redis.call('XPENDING', lane, group, ARGV[4], '+', count * 10)
 if #pending == count * 10 then found[2] = '(' .. pending[#pending][1] end
 for _, one in ipairs(pending) do
   local entry, owner, idle, deliveries = one[1], one[2], one[3], one[4]
+  local lease = is_worker(owner) and own_lease or foreign_lease
   local suspect = deliveries > 1 and (wants_suspect or idle < 12 * lease)
   if #found - 3 == count then
     found[2] = entry

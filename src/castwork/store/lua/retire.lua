@@ -1,12 +1,13 @@
 -- Forget workers that are gone, notes of entries taken from workers, and answers to producers.
 -- A worker that still holds entries is kept, as its entries would become unreachable. A note in
 -- `robbed` is kept while an entry as old is pending, as the worker that lost it may yet come back.
+-- Consumers of other programs in an adopted stream's group are left to those programs.
 --
 -- KEYS  1 robbed   2 sent   then lanes
 -- ARGV  1 group   2 worker that leaves ('': none)   3 ms of idleness after which others are forgotten
 --       4 cursor of `sent`
 -- RETURN  {workers forgotten, next cursor of `sent`}
--- USES now
+-- USES now is_worker
 local call, group = redis.call, ARGV[1]
 local forgotten, oldest_ms, oldest_seq = 0, math.huge, 0
 
@@ -25,7 +26,7 @@ for i = 3, #KEYS do
   local workers = redis.pcall('XINFO', 'CONSUMERS', KEYS[i], group)
   for _, flat in ipairs(workers.err and {} or workers) do
     local worker = named(flat)
-    local done = worker.name == ARGV[2] or worker.idle > tonumber(ARGV[3])
+    local done = worker.name == ARGV[2] or (worker.idle > tonumber(ARGV[3]) and is_worker(worker.name))
     if worker.pending == 0 and done then
       call('XGROUP', 'DELCONSUMER', KEYS[i], group, worker.name)
       forgotten = forgotten + 1
