@@ -155,7 +155,7 @@ async def test_without_its_server_a_gateway_lives_but_is_not_ready(gates: Gates)
             assert (await client.get("/healthz")).status_code == 200
             for refused, error in (
                 (await client.post("/tasks/add", json={"a": 1}), "server_unavailable"),
-                (await client.get("/tasks/default-1"), "server_unavailable"),
+                (await client.get("/tasks/default:1"), "server_unavailable"),
                 (await client.get("/channels/news/events"), "server_unavailable"),
                 (await client.get("/metrics"), "server_unavailable"),
                 (await client.get("/queues"), "server_unavailable"),
