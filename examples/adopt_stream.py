@@ -17,7 +17,7 @@ async def infer(prompt: str, model: str = "small", temperature: float = 0.7) -> 
 
 async def main() -> None:
     async with app:
-        producer = redis.asyncio.Redis.from_url(app.find_url())
+        producer = redis.asyncio.Redis.from_url(app.server_url.find())
         # No worker runs yet: entries wait, also those from before castwork came.
         fields = {"prompt": "hi", "temperature": "0.2", "user_id": "u1"}
         entry_id = (await producer.xadd(STREAM, fields)).decode()

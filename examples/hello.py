@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 
 from castwork import App
 
-app = App("embedded://")  # a private server; in production redis://host:6379
+app = App("embedded://")  # this project's own server; in production redis://host:6379
 news = app.channel("news", dict, history=100)
 news.subscribe(print)  # every process runs it on every event; also a decorator
 
@@ -22,4 +22,5 @@ async def main() -> None:
         await (await news.publish({"told": await task.result()})).applied()
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
 import redis
@@ -25,6 +27,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (kept if fits else left).append(item)
     config.hook.pytest_deselected(items=left)
     items[:] = kept
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[None]:
+    """A temporary folder with a short name: all that have one share the `embedded://` server."""
+    with (
+        tempfile.TemporaryDirectory(prefix="cw-", dir="/tmp") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _folder_of_this_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    tmp_path_factory.getbasetemp()  # made on first use, and not to be made in here
+    with _temporary_folder():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _folder_of_this_test(_folder_of_this_process: None) -> Iterator[None]:
+    with _temporary_folder():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
@@ -22,6 +19,7 @@ from castwork.model.task_options import TaskOptions, TaskSettings
 from castwork.model.worker_options import WorkerOptions, WorkerSettings
 from castwork.redis.connections import Connections
 from castwork.redis.server import Needs
+from castwork.server_url import ServerUrl
 from castwork.store.look import QueueInfo
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.catalog import Catalog
@@ -42,19 +40,12 @@ from castwork.tasks.task import Task
 
 if TYPE_CHECKING:
     # Loaded when used: a process that only enqueues starts without these modules.
-    from castwork.embedded import EmbeddedServer
     from castwork.worker.worker import StartHook, Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
 Hook = TypeVar("Hook", bound=Callable[[], Awaitable[None] | None])
-
-#: The variable overrides every app's URL; `castwork up` and deployments set it for their processes.
-URL_VARIABLE = "CASTWORK_URL"
-
-#: The environment variable that names a file with such a URL, as secrets are handed to containers.
-URL_FILE_VARIABLE = "CASTWORK_URL_FILE"
 
 
 class App:
@@ -64,10 +55,10 @@ class App:
     handlers and to follow its settings.
 
     Args:
-        url: `redis://`, `rediss://`, `unix://`, or `embedded://` for a private server that
-            lives as long as this process (`embedded:///path` keeps its data there). The
-            environment variable `CASTWORK_URL` takes precedence, then the file that
-            `CASTWORK_URL_FILE` names.
+        url: `redis://`, `rediss://`, `unix://`, or `embedded://` for a server of this
+            project's processes, which ends with the last of them (`embedded:///path` keeps its
+            data there). The environment variable `CASTWORK_URL` takes precedence, then the file
+            that `CASTWORK_URL_FILE` names.
         settings: namespace, timeouts and bounds.
         credentials: gives the login, and renews it before its end: any function or coroutine
             function that returns `Credentials`, such as `castwork.azure.EntraLogin()`. Not used
@@ -82,16 +73,14 @@ class App:
         credentials: CredentialSource | None = None,
     ) -> None:
         self.settings = settings or AppSettings()
-        self._url = url
-        self._embedded: EmbeddedServer | None = None
-        self._lock = threading.Lock()
+        self.server_url = ServerUrl(url)
         self._connections = Connections(
-            self.find_url,
+            self.server_url.find,
             self.settings.link,
             credentials=credentials,
             needs=self._needs,
         )
-        self._sync = SyncProducers(self.find_url, self.settings, credentials=credentials)
+        self._sync = SyncProducers(self.server_url.find, self.settings, credentials=credentials)
         self._producers: dict[str, Producer] = {}
         self._around_enqueue = Chain()
         self._around_task = Chain()
@@ -247,17 +236,14 @@ class App:
             raise
 
     async def close(self) -> None:
-        """Stop the handlers, close the connections, end the embedded server."""
+        """Stop the handlers, close the connections, leave the embedded server."""
         for channel in self.channels.values():
             await channel.stop()
         for setting in self.shared_settings.values():
             await setting.stop()
         await self._connections.close()
         self._sync.close()
-        with self._lock:
-            embedded, self._embedded = self._embedded, None
-        if embedded is not None:
-            embedded.stop()
+        self.server_url.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -332,21 +318,7 @@ class App:
     @property
     def url(self) -> str:
         """The URL as configured, `embedded://` included: nothing is started or resolved."""
-        return os.environ.get(URL_VARIABLE) or _url_from_file() or self._url
-
-    def find_url(self) -> str:
-        """The server's URL; for `embedded://` starts the server if it does not run. Blocks."""
-        url = self.url
-        if not url.startswith("embedded://"):
-            return url
-        with self._lock:
-            if self._embedded is None:
-                from castwork.embedded import EmbeddedServer
-
-                folder = url.removeprefix("embedded://")
-                self._embedded = EmbeddedServer(data=Path(folder) if folder else None)
-                self._embedded.start()
-            return self._embedded.url
+        return self.server_url.configured
 
     @property
     def connections(self) -> Connections:
@@ -381,21 +353,3 @@ class App:
     def dead_letters(self) -> list[DeadLetters]:
         """The dead letters of each queue, group subscriptions included."""
         return [DeadLetters(store) for store in self.served()]
-
-
-def _url_from_file() -> str:
-    """The first line of the file that `CASTWORK_URL_FILE` names; empty without that variable.
-
-    Raises:
-        DefinitionError: the file cannot be read, or is empty.
-    """
-    path = os.environ.get(URL_FILE_VARIABLE)
-    if not path:
-        return ""
-    try:
-        url = Path(path).read_text(encoding="utf-8").strip().partition("\n")[0]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DefinitionError(f"{URL_FILE_VARIABLE}={path} cannot be read: {error}") from None
-    if not url:
-        raise DefinitionError(f"{URL_FILE_VARIABLE}={path} is empty: write a URL there")
-    return url

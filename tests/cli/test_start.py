@@ -86,8 +86,21 @@ def test_a_url_that_is_none_is_one_line() -> None:
     assert "'http://h'" in line
 
 
-def test_a_private_server_is_no_use_to_a_lone_worker() -> None:
-    assert "private to one process" in refused("worker", "sample_app", code=2)
+def test_a_look_at_an_embedded_server_that_does_not_run_is_one_line() -> None:
+    line = refused("status", "--app", "sample_app", code=1)
+    assert "no process runs the embedded server" in line
+    assert "castwork up" in line
+
+
+def test_processes_of_a_project_share_the_embedded_server(start: Callable[..., Running]) -> None:
+    worker = start("worker", "sample_app", "--queues", "default")
+    worker.wait_for("serves")
+    done = castwork("enqueue", "add", '{"a": 1, "b": 2}', "--app", "sample_app", "--wait")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3" in done.stdout
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert "no process runs" in refused("status", "--app", "sample_app", code=1)
 
 
 @pytest.mark.parametrize(

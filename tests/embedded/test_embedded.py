@@ -204,7 +204,7 @@ def test_a_forked_child_does_not_stop_it(private_root: Path, ending: str) -> Non
 def test_a_server_that_ignores_sigterm_is_killed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(process, "_GRACE", 1)
+    monkeypatch.setattr(process, "GRACE", 1)
     noted = tmp_path / "pid"
     fake = f"#!/bin/sh\ntrap '' TERM\necho $$ >'{noted}'\nwhile :; do sleep 1; done\n"
     fake_binary(monkeypatch, tmp_path / "server", fake)

@@ -12,9 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from castwork.app import URL_VARIABLE, App
+from castwork.app import App
 from castwork.channels.channel import Channel
 from castwork.cli.failure import MISUSED, Failure
+from castwork.server_url import URL_VARIABLE
 
 
 def load_app(name: str | None, redis: str | None = None) -> App:

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from castwork.app import App
-from castwork.cli.failure import MISUSED, Failure
+from castwork.cli.failure import Failure, one_line
 from castwork.cli.loading import load_app
+from castwork.model.errors import ServerUnavailable
 
 T = TypeVar("T")
 
@@ -19,11 +20,11 @@ def on_server(name: str | None, redis: str | None, action: Callable[[App], Await
     The App's handlers do not run: a command that looks is no member of the channels.
 
     Raises:
-        Failure: there is no such App, or its server is a private one.
+        Failure: there is no such App, or its server is an embedded one that does not run.
         ServerUnavailable, AuthenticationFailed, ServerUnsupported: at the start.
     """
     app = load_app(name, redis)
-    refuse_private(app)
+    join_embedded(app)
 
     async def run() -> T:
         try:
@@ -35,15 +36,20 @@ def on_server(name: str | None, redis: str | None, action: Callable[[App], Await
     return asyncio.run(run())
 
 
-def refuse_private(app: App) -> None:
-    """Refuse to work on a server that no other process could reach.
+def join_embedded(app: App) -> None:
+    """Join the project's embedded server, where that is the App's.
+
+    A command does not start one: the server would be empty, and end with the command.
 
     Raises:
-        Failure: the App's URL is `embedded://`.
+        Failure: it does not run.
     """
-    if app.url.startswith("embedded://"):
+    if not app.server_url.is_embedded:
+        return
+    try:
+        app.server_url.find(or_start=False)
+    except ServerUnavailable as error:
         raise Failure(
-            f"the App's server is {app.url}, which is private to one process: say --redis URL or"
-            " set CASTWORK_URL (`castwork up` prints it)",
-            code=MISUSED,
-        )
+            f"{one_line(error)}: start `castwork up`, a worker or a program of this project, or"
+            " name a server with --redis URL or CASTWORK_URL"
+        ) from error

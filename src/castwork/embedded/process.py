@@ -12,13 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from castwork.embedded.hold import Pipe, Seat
 from castwork.model.errors import ServerUnavailable
 
-_GRACE = 5  # seconds from SIGTERM to SIGKILL
+GRACE = 5  # seconds from SIGTERM to SIGKILL
 _LOCK_WAIT = 2.0  # seconds for a server whose parent was just killed to let go of its data
 
 # Arguments: private folder, grace, server command. Standard input is a pipe that the parent holds
-# open and never writes to: its end means that the parent is stopping us, or is gone itself.
+# open and never writes to: its end means that the parent is stopping us, or is gone itself. A file
+# then tells those who would share the server that they come too late.
 # Once the server has ended, for whatever reason, the rest of this session ends too.
 _GUARD = """
 umask 077
@@ -28,6 +30,7 @@ exec 3<&0 </dev/null
 ( trap - HUP INT TERM PIPE; exec "$@" ) >&2 3<&- &
 server=$!
 ( while read -r _; do :; done
+  echo >"$folder/ending"
   kill -TERM "$server"; sleep "$grace"; kill -KILL "$server" ) <&3 >&2 &
 echo "$server"
 exec >&2
@@ -36,31 +39,27 @@ rm -rf "$folder"
 kill -KILL 0
 """
 
-_pipes: set[int] = set()
-
-
-def _close_pipes() -> None:
-    """Keeps a forked child from holding its parent's servers alive."""
-    while _pipes:
-        os.close(_pipes.pop())
-
-
-os.register_at_fork(after_in_child=_close_pipes)
+#: Guards of shared servers that this process started, and which others hold alive.
+_left_to_others: list[subprocess.Popen[bytes]] = []
 
 
 class GuardedProcess:
     """One server process with its guard and its private folder.
 
     The guard is a shell in a session of its own, out of reach of Ctrl-C in the terminal. The guard
-    ends the server when this process ends, be it by SIGKILL.
+    ends the server when this process ends, be it by SIGKILL; a shared server, when all processes
+    that share it have ended.
+
+    Args:
+        shared: Whether other processes may take seats.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
         self.folder = _private_folder()
         self.pid = 0
         self._owner = os.getpid()
         self._guard: subprocess.Popen[bytes] | None = None
-        self._pipe = -1
+        self._hold = Seat(self.folder) if shared else Pipe()
 
     @property
     def is_running(self) -> bool:
@@ -69,12 +68,11 @@ class GuardedProcess:
 
     def run(self, command: list[str], log: BinaryIO, lock: int | None) -> None:
         """Starts the command, which writes to the log and keeps the lock until it ends."""
-        read_end, self._pipe = os.pipe()  # close-on-exec, so that no other child inherits it
-        _pipes.add(self._pipe)
+        read_end = self._hold.open()
         path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/bin", "/bin"))
         try:
             self._guard = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, "castwork", str(self.folder), str(_GRACE), *command],
+                ["/bin/sh", "-c", _GUARD, "castwork", str(self.folder), str(GRACE), *command],
                 stdin=read_end,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -90,16 +88,23 @@ class GuardedProcess:
             self.pid = int(stdout.readline() or 0)  # no line: the guard has failed and ended
 
     def end(self) -> None:
-        """Ends the server and removes the private folder; does nothing in a forked child."""
+        """Ends the server and removes the private folder; does nothing in a forked child.
+
+        A shared server that others hold goes on.
+        """
         if self._owner != os.getpid():
             return
-        if self._pipe in _pipes:
-            _pipes.remove(self._pipe)
-            os.close(self._pipe)
+        if not self._hold.close() and self.is_running:
+            assert self._guard is not None
+            _left_to_others.append(self._guard)
+            return
         if self._guard is not None:
             try:
-                self._guard.wait(_GRACE + 3)
+                self._guard.wait(GRACE + 3)
             except subprocess.TimeoutExpired:
+                if isinstance(self._hold, Seat):  # somebody has come at the last moment
+                    _left_to_others.append(self._guard)
+                    return
                 with suppress(OSError):
                     os.killpg(self._guard.pid, signal.SIGKILL)
                 self._guard.wait()

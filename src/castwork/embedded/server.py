@@ -30,6 +30,7 @@ class EmbeddedServer:
             port can be reached by everyone on the machine, the socket by its owner alone.
         start_timeout: Seconds without an answer after which a start has failed. A server that
             says that it is loading its data does answer, and is waited for.
+        shared: Whether other processes may keep it alive, see `SharedServer`.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class EmbeddedServer:
         port: int | None = None,
         has_password: bool = False,
         start_timeout: float = 10.0,
+        shared: bool = False,
     ) -> None:
         self._data = data
         self._port = port
         self._password = secrets.token_urlsafe(24) if has_password else ""
         self._start_timeout = start_timeout
+        self._shared = shared
         self._url = ""
         self._process: GuardedProcess | None = None
         self._finalizer: weakref.finalize[[], EmbeddedServer] | None = None
@@ -92,6 +95,11 @@ class EmbeddedServer:
         """Process id of the server itself; ServerUnavailable if not started."""
         return self._require().pid
 
+    @property
+    def folder(self) -> Path:
+        """The private folder with its socket; ServerUnavailable if not started."""
+        return self._require().folder
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -105,7 +113,7 @@ class EmbeddedServer:
         return self._process
 
     def _launch(self) -> None:
-        self._process = process = GuardedProcess()
+        self._process = process = GuardedProcess(shared=self._shared)
         self._finalizer = weakref.finalize(self, process.end)
         address: str | int = str(process.folder / "socket")
         self._url = f"unix://{quote(str(address))}"

@@ -17,14 +17,19 @@ from castwork.model.position import Position
 #: The kind of the chunk that voids what earlier attempts wrote.
 RESET = "reset"
 
+#: The kind of the chunk that stands where chunks are missing. It is in no stream.
+TRIMMED = "trimmed"
+
 
 class Chunk(msgspec.Struct, frozen=True):
     """One streamed piece of a task's output.
 
     Attributes:
         id: `attempt-number`; pass the last one as `after` to go on behind it.
-        kind: `chunk`, `progress`, or `reset`: a new attempt began, and earlier chunks are void.
-        data: the piece; for progress `{"done": 0.5, "message": "..."}`.
+        kind: `chunk`, `progress`, `reset` (a new attempt began, and earlier chunks are void), or
+            `trimmed` (chunks are missing here, as the output holds a bounded number).
+        data: the piece; for progress `{"done": 0.5, "message": "..."}`; for trimmed the ids between
+            which chunks are missing, `{"after": "1-3", "before": "1-5003"}`.
     """
 
     id: str
@@ -101,6 +106,15 @@ def decode_chunk(position: Position, fields: list[bytes]) -> Chunk:
         return Chunk(str(position), kind.decode(), _decode_data(data) if data else None)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise UndecodableEntry(f"not a chunk: {error}: {fields!r:.100}") from error
+
+
+def trimmed(after: Position, before: Position) -> Chunk:
+    """The chunk that stands where those between two positions are missing.
+
+    Who goes on behind its id gets the first chunk that is there again.
+    """
+    last = Position(before.major, max(0, before.minor - 1))
+    return Chunk(str(last), TRIMMED, {"after": str(after), "before": str(before)})
 
 
 def predecessor(chunk: Chunk, position: Position) -> Position | None:

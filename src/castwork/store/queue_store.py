@@ -11,9 +11,10 @@ from castwork.store.letters import Letters
 from castwork.store.outcomes import Outcomes
 from castwork.store.outputs import Outputs
 from castwork.store.parked import Parked
-from castwork.store.place import QueuePlace
+from castwork.store.place import QueuePlace, RegisterPlace
 from castwork.store.records import Records
 from castwork.store.told import Told
+from castwork.store.unserved import Unserved
 
 
 class QueueStore:
@@ -28,6 +29,7 @@ class QueueStore:
         outputs: the chunks of tasks.
         parked: tasks that wait for a time.
         letters: tasks that ran out of attempts, or can never run.
+        unserved: warns those who wait for tasks that nobody serves.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class QueueStore:
         self.outputs = Outputs(place, limits.output)
         self.parked = Parked(place)
         self.letters = Letters(place, limits.dead_letters)
+        self.unserved = Unserved(queue.name, RegisterPlace(connections, namespace))
 
     def claims(self, worker_id: str) -> Claims:
         """The claims of one worker."""

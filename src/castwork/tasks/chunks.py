@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from castwork.model.chunk import Chunk
+from castwork.model.chunk import Chunk, trimmed
 from castwork.model.errors import TaskNotFound, UndecodableEntry
 from castwork.model.position import Position
 from castwork.model.record import Record, decode_record
 from castwork.store.queue_store import QueueStore
 from castwork.store.tail import Gap, Tail
+from castwork.tasks.patience import Patience
 
 
 class _States:
@@ -60,6 +61,7 @@ class OutputReader:
         source = store.outputs.source(task_id)
         self._tail = Tail(source, after=Position.parse_or_start(after))
         self._states = _States(self._tail)
+        self._patience = Patience(store.unserved)
 
     async def follow(self) -> AsyncGenerator[Chunk | Record, None]:
         """Yield chunks, and a record at each change of state; the last item is the final record.
@@ -70,11 +72,8 @@ class OutputReader:
         try:
             await self._tail.start()
             await self._store.told.watch(self._task_id, self._states)
-            record = await self._store.records.read(self._task_id)
+            record = await self._read()
             self._states.drop_until(record)
-            # A task of an adopted stream may have no record yet, as it gets one when it starts.
-            if record is None and self._store.queue.stream is None:
-                raise TaskNotFound("there is no such task: it never was, or its record expired")
             while record is None or not record.status.is_final:
                 if record is not None:
                     yield record
@@ -85,7 +84,8 @@ class OutputReader:
                         yield chunk
                 record = await self._next_record()
                 if record is None:
-                    await self._tail.wait()
+                    with self._patience.waiting(self._states.on_resumed):
+                        await self._tail.wait()
             async for chunk in self._rest():
                 yield chunk
             yield record
@@ -96,14 +96,12 @@ class OutputReader:
     async def _chunks(self) -> AsyncIterator[Chunk]:
         """The chunks that have come."""
         async for item in self._tail.ready():
-            if not isinstance(item, Gap):  # a gap is chunks that were trimmed
-                yield item.value
+            yield trimmed(*item) if isinstance(item, Gap) else item.value
 
     async def _rest(self) -> AsyncIterator[Chunk]:
         """The chunks that are left when the task has ended."""
         async for item in self._tail.catch_up():
-            if not isinstance(item, Gap):
-                yield item.value
+            yield trimmed(*item) if isinstance(item, Gap) else item.value
 
     async def _next_record(self) -> Record | None:
         """The record of the task's next state, None if the state has not changed."""
@@ -111,5 +109,13 @@ class OutputReader:
         if states.stale:
             states.stale = False
             states.records.clear()
-            return await self._store.records.read(self._task_id)
+            return await self._read()
         return states.records.popleft() if states.records else None
+
+    async def _read(self) -> Record | None:
+        """The record of the task; raises TaskNotFound."""
+        record = await self._store.records.read(self._task_id)
+        # A task of an adopted stream may have no record yet, as it gets one when it starts.
+        if record is None and self._store.queue.stream is None:
+            raise TaskNotFound(f"no task {self._task_id}: it never was, or its record expired")
+        return record

@@ -7,9 +7,7 @@ import asyncio
 from castwork.model.errors import ResultTimeout, TaskNotFound, UndecodableEntry
 from castwork.model.record import Record, decode_record
 from castwork.store.queue_store import QueueStore
-
-#: Seconds between looks at a task whose outcome nobody has told.
-_LOOK_AGAIN = 30.0
+from castwork.tasks.patience import Patience
 
 
 class _Waiter:
@@ -31,15 +29,6 @@ class _Waiter:
 
     def on_resumed(self) -> None:
         self.changed.set()
-
-    async def wait(self) -> None:
-        """Wait for news, or for a while: nothing tells of a task whose keys were deleted."""
-        timer = asyncio.get_running_loop().call_later(_LOOK_AGAIN, self.changed.set)
-        try:
-            await self.changed.wait()
-        finally:
-            timer.cancel()
-        self.changed.clear()
 
 
 async def wait_for_outcome(
@@ -68,7 +57,7 @@ async def wait_for_outcome(
         if record is None:
             raise ResultTimeout(f"task {task_id} has not ended yet")
         return record
-    waiter = _Waiter()
+    waiter, patience = _Waiter(), Patience(store.unserved)
     try:
         async with asyncio.timeout(timeout):
             is_heard = await store.told.watch(task_id, waiter, since=since)
@@ -76,7 +65,9 @@ async def wait_for_outcome(
                 record = None if is_heard else await _look(store, task_id, since is not None)
                 if record is not None:
                     return record
-                await waiter.wait()
+                with patience.waiting(waiter.changed.set):
+                    await waiter.changed.wait()
+                waiter.changed.clear()
                 store.place.check_open()
                 # Woken without a record: the connection was away, or a while has passed. Perhaps
                 # the server has lost its data, the task included.

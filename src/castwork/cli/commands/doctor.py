@@ -12,7 +12,7 @@ from castwork.cli.failure import FAILED, one_line
 from castwork.cli.loading import load_app
 from castwork.cli.options import AppOption, Json, ModuleToo, Redis
 from castwork.cli.output import print_json
-from castwork.cli.session import refuse_private
+from castwork.cli.session import join_embedded
 from castwork.model.errors import CastworkError
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -23,7 +23,7 @@ def doctor(
 ) -> None:
     """Check the server, the queues and the workers; exit code 1 if something is wrong."""
     loaded = load_app(module or app, redis)
-    refuse_private(loaded)
+    join_embedded(loaded)
     checks = asyncio.run(_examine(loaded))
     if json:
         print_json(checks)

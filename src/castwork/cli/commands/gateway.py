@@ -16,7 +16,6 @@ from castwork.app import App
 from castwork.cli.failure import MISUSED, Failure
 from castwork.cli.loading import find_own_api, load_app, load_module
 from castwork.cli.options import Host, Lifeline, Module, Port, Redis
-from castwork.cli.session import refuse_private
 from castwork.cli.supervise.leaving import leave_within
 from castwork.cli.supervise.lifeline import watch_lifeline
 from castwork.cli.supervise.listening import listen_on, url_of
@@ -42,7 +41,6 @@ def gateway(
     """Serve HTTP: the module's `api` if it is an ASGI app, else castwork's own gateway."""
     watch_lifeline(lifeline, grace=GRACE)
     app = load_app(module, redis)
-    refuse_private(app)
     api = find_api(app, module)
     configure_logging()
     opened = listen_on(host, port) if listener is None else socket.socket(fileno=listener)

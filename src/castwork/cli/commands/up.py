@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from castwork.app import URL_VARIABLE, App
+from castwork.app import App
 from castwork.cli.failure import MISUSED, Failure
 from castwork.cli.loading import load_app
 from castwork.cli.options import (
@@ -27,8 +27,9 @@ from castwork.cli.options import (
 )
 from castwork.cli.supervise.fleet import Fleet, FleetOptions
 from castwork.cli.supervise.listening import listen_on
-from castwork.embedded import EmbeddedServer
+from castwork.embedded import SharedServer
 from castwork.model.worker_options import WorkerSettings
+from castwork.server_url import URL_VARIABLE
 
 
 def up(  # noqa: PLR0913, PLR0917 - options are arguments
@@ -61,7 +62,7 @@ def up(  # noqa: PLR0913, PLR0917 - options are arguments
     )
     with ExitStack() as stack:
         listener = stack.enter_context(listen_on(host, port))
-        server = _private_server(app, data)
+        server = _embedded_server(app, data)
         if server is not None:
             os.environ[URL_VARIABLE] = stack.enter_context(server).url
         times = {"server": time.monotonic() - started_at}
@@ -72,17 +73,16 @@ def up(  # noqa: PLR0913, PLR0917 - options are arguments
     raise typer.Exit(code)
 
 
-def _private_server(app: App, data: Path | None) -> EmbeddedServer | None:
+def _embedded_server(app: App, data: Path | None) -> SharedServer | None:
     """The embedded server, not started yet; None when the App has a server elsewhere."""
-    if not app.url.startswith("embedded://"):
+    if not app.server_url.is_embedded:
         if data is not None:
             raise Failure(
                 f"--data is for the embedded server, but the server is {_shown(app.url)}",
                 code=MISUSED,
             )
         return None
-    folder = app.url.removeprefix("embedded://")
-    return EmbeddedServer(data=data or (Path(folder) if folder else None))
+    return SharedServer.of_url(app.url, data)
 
 
 def _shown(url: str) -> str:

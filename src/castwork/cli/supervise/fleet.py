@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from castwork.app import URL_VARIABLE, App
+from castwork.app import App
 from castwork.cli.failure import FAILED, one_line
 from castwork.cli.loading import load_module
 from castwork.cli.overview import server_facts
@@ -22,8 +22,9 @@ from castwork.cli.supervise.listening import url_of
 from castwork.cli.supervise.ready import wait_for_gateway, wait_for_workers
 from castwork.cli.supervise.supervisor import Supervisor
 from castwork.cli.terminal import Terminal
-from castwork.embedded import EmbeddedServer
+from castwork.embedded import SharedServer
 from castwork.model.errors import CastworkError, ServerUnavailable
+from castwork.server_url import URL_VARIABLE
 
 #: Seconds between looks at the embedded server.
 _INTERVAL = 0.5
@@ -69,7 +70,7 @@ class Fleet:
         options: FleetOptions,
         app: App,
         listener: socket.socket,
-        server: EmbeddedServer | None,
+        server: SharedServer | None,
         started_at: float,
         times: dict[str, float],
     ) -> None:

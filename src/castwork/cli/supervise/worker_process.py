@@ -13,7 +13,6 @@ import msgspec
 from castwork.app import App
 from castwork.cli.failure import MISUSED, STUCK, TOLD_MISUSED, one_line_errors
 from castwork.cli.loading import load_app
-from castwork.cli.session import refuse_private
 from castwork.cli.supervise.leaving import leave_within
 from castwork.cli.supervise.lifeline import watch_lifeline
 from castwork.cli.supervise.logs import configure_logging, unmute_own_loggers
@@ -57,7 +56,6 @@ def main() -> None:
         watch_lifeline(arguments.lifeline, grace=grace)
         app = load_app(arguments.module, arguments.redis)
         configure_logging()
-        refuse_private(app)
         run_loop(_run(app, arguments))
 
 
