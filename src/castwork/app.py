@@ -60,9 +60,8 @@ class App:
             data there). The environment variable `CASTWORK_URL` takes precedence, then the file
             that `CASTWORK_URL_FILE` names.
         settings: namespace, timeouts and bounds.
-        credentials: gives the login, and renews it before its end: any function or coroutine
-            function that returns `Credentials`, such as `castwork.azure.EntraLogin()`. Not used
-            where the URL has a password, nor for a Unix socket or `embedded://`.
+        credentials: a function or coroutine function that gives and renews the login, such as
+            `castwork.azure.EntraLogin()`; not asked for a URL with a password or a Unix socket.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class App:
             self.server_url.find,
             self.settings.link,
             credentials=credentials,
-            needs=self._needs,
+            needs=self.needs,
         )
         self._sync = SyncProducers(self.server_url.find, self.settings, credentials=credentials)
         self._producers: dict[str, Producer] = {}
@@ -91,11 +90,11 @@ class App:
         self.shared_settings: dict[str, Setting[Any]] = {}
         self._inspector = Inspector(self._connections, self.settings.namespace)
 
-    def _needs(self) -> Needs:
+    def needs(self) -> Needs:
         """What the server must be for what is declared."""
         kept = any(channel.has_history for channel in self.channels.values())
-        keeps_data = bool(kept or self.shared_settings or self._catalog.stores())
-        return Needs(keeps_data, self.settings.allow_eviction)
+        kept = kept or bool(self.shared_settings or self._catalog.stores())
+        return Needs(kept, self.settings.allow_eviction)
 
     # -- declaring ----------------------------------------------------------------------
 

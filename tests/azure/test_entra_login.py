@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -148,3 +150,35 @@ async def test_an_app_without_a_token_says_why(url: str) -> None:
 
     with pytest.raises(AuthenticationFailed, match="username="):
         await app.open()
+
+
+#: A backend whose login is a token of its own making.
+BACKEND = """
+from castwork import App
+from castwork.azure import EntraLogin
+from tests.azure.test_entra_login import Credential, IDENTITY, token_of
+
+app = App({url!r}, credentials=EntraLogin(Credential(token_of({{"oid": IDENTITY}}))))
+
+
+@app.task
+async def nothing() -> None: ...
+"""
+
+
+def test_the_commands_are_logged_in_as_the_app_is(url: str, tmp_path: Path) -> None:
+    (tmp_path / "backend.py").write_text(BACKEND.format(url=url))
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-m", "castwork", "doctor", "backend", "--json"]
+
+    run = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+
+    found = {check["name"]: check for check in json.loads(run.stdout)}
+    assert found["login"]["level"] == "ok"
+    assert found["login"]["message"].startswith(f"user '{IDENTITY}' may do")

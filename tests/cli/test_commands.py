@@ -252,7 +252,7 @@ def test_doctor_finds_a_backend_well(backend: Up) -> None:
     checks = {check["name"]: check for check in parsed(backend, "doctor")}
     assert {"server", "protocol", "latency", "clock", "memory", "workers"} <= set(checks)
     assert checks["protocol"]["message"] == "RESP3"
-    assert checks["workers"] == {"name": "workers", "level": "ok", "message": "2 alive"}
+    assert checks["workers"] == {"name": "workers", "level": "ok", "message": "2 alive", "mend": ""}
     assert checks["default"]["level"] == "ok"
     assert checks["persistence"]["level"] == "warn"
     assert "warn  persistence" in backend.run("doctor").stdout

@@ -31,7 +31,10 @@ def test_a_server_that_evicts_queues_fails(own_server: EmbeddedServer) -> None:
         client.config_set("maxmemory", "100mb")
         client.config_set("maxmemory-policy", "allkeys-lru")
     checks = examine(own_server.url, code=1)
-    assert "allkeys-lru" in checks["server"]["message"]
+    assert "allkeys-lru" in checks["eviction"]["message"]
+    assert "CONFIG SET maxmemory-policy noeviction" in checks["eviction"]["mend"]
+    assert checks["login"]["level"] == "ok"  # it goes on looking
+    assert "castwork worker" in checks["workers"]["mend"]
 
 
 def test_a_server_that_evicts_results_is_warned_of(own_server: EmbeddedServer) -> None:
@@ -39,8 +42,8 @@ def test_a_server_that_evicts_results_is_warned_of(own_server: EmbeddedServer) -
         client.config_set("maxmemory", "100mb")
         client.config_set("maxmemory-policy", "volatile-lru")
     checks = examine(own_server.url, code=0)
-    assert checks["memory"]["level"] == "warn"
-    assert "volatile-lru" in checks["memory"]["message"]
+    assert checks["eviction"]["level"] == "warn"
+    assert "volatile-lru" in checks["eviction"]["message"]
 
 
 def test_a_backend_without_workers_is_warned_of(own_server: EmbeddedServer) -> None:
@@ -79,5 +82,6 @@ def test_a_server_that_hides_facts_is_said_to(own_server: EmbeddedServer) -> Non
         )
     url = own_server.url.replace("redis://", "redis://shy:pw@")
     checks = examine(url, code=0)
-    assert checks["server"]["level"] == "warn"
-    assert "ACL hides INFO" in checks["persistence"]["message"]
+    assert checks["server"]["level"] == checks["login"]["level"] == "warn"
+    assert "ACL hides INFO" in checks["server"]["message"]
+    assert checks["login"]["mend"] == "ACL SETUSER shy +info"

@@ -76,6 +76,11 @@ class Connections:
         return str(self._target)
 
     @property
+    def target(self) -> Target:
+        """What the URL says; neither `str` nor `repr` shows the password."""
+        return self._target
+
+    @property
     def database(self) -> int:
         """The number of the database."""
         return self._target.database

@@ -13,9 +13,6 @@ from castwork.redis.link import Link
 
 logger = logging.getLogger(__name__)
 
-#: The Redis version whose commands are needed.
-OLDEST = (6, 2)
-
 
 class ServerInfo(msgspec.Struct, frozen=True):
     """Facts about a server.
@@ -26,6 +23,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
         compatible: the Redis version whose commands it speaks.
         maxmemory: bytes, 0 for no bound.
         eviction: the maxmemory-policy.
+        used_memory: bytes that are in use.
         has_msetex: whether it knows MSETEX, which sets many keys with one time to live.
     """
 
@@ -35,6 +33,12 @@ class ServerInfo(msgspec.Struct, frozen=True):
     maxmemory: int
     eviction: str
     has_msetex: bool = False
+    used_memory: int = 0
+
+    @property
+    def is_too_old(self) -> bool:
+        """Whether it lacks commands that are needed."""
+        return self.compatible < (6, 2)
 
     @property
     def evicts_all(self) -> bool:
@@ -95,7 +99,7 @@ def judge_server(info: ServerInfo | None, where: object, needs: Needs) -> None:
     if info is None:
         logger.info("INFO is not permitted: the server's version and policy are not checked")
         return
-    if info.compatible < OLDEST:
+    if info.is_too_old:
         raise ServerUnsupported(
             f"{info.product} {info.version} at {where} is too old: Redis 6.2 or newer, or Valkey,"
             " is needed"
@@ -143,4 +147,5 @@ def _parse_info(raw: bytes, *, has_msetex: bool) -> ServerInfo:
         maxmemory=int(facts.get("maxmemory", 0)),
         eviction=facts.get("maxmemory_policy", "noeviction"),
         has_msetex=has_msetex,
+        used_memory=int(facts.get("used_memory", 0)),
     )

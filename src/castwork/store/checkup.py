@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from castwork.model.errors import AuthenticationFailed, ServerRefused
 from castwork.redis.link import Link
+from castwork.redis.server import ServerInfo, read_server
 from castwork.store.place import QueuePlace
 
 _PINGS = 20
@@ -23,10 +25,12 @@ class Persistence(msgspec.Struct):
     Attributes:
         appends: whether it has an append-only file, so that tasks outlive a restart.
         wrote: whether the server's last write to that file went well.
+        saved: whether its last snapshot went well, or none is made.
     """
 
     appends: bool
     wrote: bool
+    saved: bool
 
 
 class ServerHealth(msgspec.Struct):
@@ -38,6 +42,9 @@ class ServerHealth(msgspec.Struct):
         pings: seconds that each of some PINGs took.
         skew: seconds by which the server's clock is ahead of ours.
         persistence: None where the server's ACL hides it.
+        info: what the server is, None where its ACL hides that.
+        peers: primaries of the cluster that it belongs to, itself included; 1 for no cluster, 0
+            where the server does not say.
     """
 
     address: str
@@ -45,6 +52,8 @@ class ServerHealth(msgspec.Struct):
     pings: list[float]
     skew: float
     persistence: Persistence | None
+    info: ServerInfo | None
+    peers: int
 
 
 class QueueHealth(msgspec.Struct):
@@ -80,7 +89,15 @@ async def examine_server(link: Link) -> ServerHealth:
     seconds, micros = await link.call("TIME")
     skew = int(seconds) + int(micros) / 1e6 - (before + time.time()) / 2
     protocol = int(link.hello.get(b"proto", 0))
-    return ServerHealth(str(link.endpoint), protocol, pings, skew, await _read_persistence(link))
+    return ServerHealth(
+        address=str(link.endpoint),
+        protocol=protocol,
+        pings=pings,
+        skew=skew,
+        persistence=await _read_persistence(link),
+        info=await read_server(link),
+        peers=await _count_peers(link),
+    )
 
 
 async def examine_queue(place: QueuePlace, *, stale_after: float) -> QueueHealth:
@@ -118,5 +135,19 @@ async def _read_persistence(link: Link) -> Persistence | None:
         return None
     lines = (line.partition(":") for line in raw.decode().splitlines() if ":" in line)
     facts = {name: value for name, _, value in lines}
-    appends = facts.get("aof_enabled") == "1"
-    return Persistence(appends, facts.get("aof_last_write_status") == "ok")
+    return Persistence(
+        appends=facts.get("aof_enabled") == "1",
+        wrote=facts.get("aof_last_write_status", "ok") == "ok",
+        saved=facts.get("rdb_last_bgsave_status", "ok") == "ok",
+    )
+
+
+async def _count_peers(link: Link) -> int:
+    if link.hello.get(b"mode") != b"cluster":
+        return 1
+    try:
+        raw: Any = await link.call("CLUSTER", "INFO")
+    except (AuthenticationFailed, ServerRefused):
+        return 0
+    found = re.search(rb"cluster_size:([0-9]+)", raw)
+    return int(found[1]) if found else 0

@@ -7,7 +7,10 @@ import asyncio
 import typer
 
 from castwork.app import App
-from castwork.cli.checks import Check, Level, check_servers, check_work
+from castwork.cli.doctor.check import Check, Level, fail
+from castwork.cli.doctor.login import check_login
+from castwork.cli.doctor.servers import check_servers
+from castwork.cli.doctor.work import check_work
 from castwork.cli.failure import FAILED, one_line
 from castwork.cli.loading import load_app
 from castwork.cli.options import AppOption, Json, ModuleToo, Redis
@@ -31,6 +34,8 @@ def doctor(
         for check in checks:
             level = typer.style(f"{check.level.value:<5}", fg=_COLOURS[check.level])
             typer.echo(f"{level} {check.name:<12} {check.message}")
+            if check.mend:
+                typer.echo(f"{'':<18} mend: {check.mend}")
     if any(check.level is Level.FAIL for check in checks):
         raise typer.Exit(FAILED)
 
@@ -39,11 +44,11 @@ async def _examine(app: App) -> list[Check]:
     """All checks; where the server fails, the later ones are left out."""
     checks: list[Check] = []
     try:
-        await app.connections.open()
-        for examine in (check_servers, check_work):
+        await app.connections.open(accept_unfit=True)
+        for examine in (check_servers, check_login, check_work):
             checks += await examine(app)
     except CastworkError as error:
-        checks.append(Check("server", Level.FAIL, one_line(error)))
+        checks.append(fail("server", one_line(error)))
     finally:
         await app.close()
     return checks

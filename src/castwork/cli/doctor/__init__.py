@@ -1,0 +1,1 @@
+"""What `castwork doctor` looks at: what was found, what that risks, and what mends it."""
