@@ -236,7 +236,9 @@ async def test_entries_of_two_adopted_streams_are_found_by_their_ids(
     plain.xadd(f"{namespace}:first", {"n": 1}, id="1-1")
     plain.xadd(f"{namespace}:second", {"n": 2}, id="2-1")
     one, two = f"{namespace}:first:g:1-1", f"{namespace}:second:g:2-1"
-    assert (await client.get(f"/tasks/{two}")).status_code == 404  # no record before it starts
+    assert (await client.get(f"/tasks/{two}")).json()["status"] == "queued"
+    for other in (f"{namespace}:first:g:2-1", f"{namespace}:second:other:2-1"):
+        assert (await client.get(f"/tasks/{other}")).status_code == 404
     async with app.worker():
         await eventually(lambda: plain.xlen(f"{namespace}:second") == 0)
         await eventually(lambda: plain.xlen(f"{namespace}:first") == 0)

@@ -38,7 +38,7 @@ class Expected(RuleBasedStateMachine):
         outcomes: the final records.
         parked_by: who parked a task last.
         keys: idempotency keys, with the tasks that they stand for.
-        foreign: tasks in a stream of others, where nobody finds them by their ids.
+        foreign: tasks in a stream of others, where a task has no record before it runs.
         robbed: whether anything was ever taken over.
     """
 

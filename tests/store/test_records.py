@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import redis
+from tests.eventually import eventually
 from tests.store.box import QUEUED, Box
+from tests.store.hands import Hand
 
 from castwork.model.errors import UndecodableEntry
-from castwork.model.ids import parse_made_id
+from castwork.model.ids import parse_made_id, process_id
 from castwork.model.record import Record
 from castwork.model.states import Priority, TaskState
 
@@ -141,17 +143,118 @@ async def test_what_has_ended_keeps_its_outcome(box: Box) -> None:
     assert await box.records.cancel("q:nobody", KNOWN) is None
 
 
-async def test_a_task_of_others_is_known_once_it_runs(adopted: Box, plain: redis.Redis) -> None:
-    plain.xadd(adopted.keys.lanes[3], {"prompt": "hi"})
-    (token,) = await adopted.alice.take()
+async def status(box: Box, task_id: str) -> TaskState | None:
+    """What the server knows of a task."""
+    record = await box.records.read(task_id)
+    return None if record is None else record.status
 
-    assert await adopted.records.read(token.task) is None
-    assert await adopted.records.cancel(token.task, KNOWN) is None
-    await adopted.alice.outcomes.announce([(token.delivery, token.record(TaskState.RUNNING))])
-    record = await adopted.records.read(token.task)
+
+@pytest.fixture(params=[True, False], ids=["adopted", "kept"])
+def theirs(request: pytest.FixtureRequest, adopted: Box, kept: Box) -> Box:
+    """A queue around a stream of others, whose entries castwork deletes or leaves."""
+    return adopted if request.param else kept
+
+
+def foreign_id(box: Box, entry: bytes) -> str:
+    return f"{box.queue.id_prefix}:{entry.decode()}"
+
+
+async def test_a_task_of_others_is_known_from_its_entry_on(theirs: Box, plain: redis.Redis) -> None:
+    stream, ours = theirs.keys.lanes[3], Hand(theirs.place, process_id("host"))
+    waiting = foreign_id(theirs, plain.xadd(stream, {"prompt": "hi"}))
+    assert await status(theirs, waiting) is TaskState.QUEUED
+    (token,) = await ours.take()
+    assert token.task == waiting
+    assert await status(theirs, waiting) is TaskState.QUEUED, "it is not announced yet"
+
+    await ours.outcomes.announce([(token.delivery, token.record(TaskState.RUNNING))])
+    assert await status(theirs, waiting) is TaskState.RUNNING
+    assert await theirs.records.cancel(token.task, KNOWN) is TaskState.RUNNING
+    await ours.finish([token], [token.record(TaskState.SUCCEEDED)])
+    assert await status(theirs, waiting) is TaskState.SUCCEEDED
+
+    plain.delete(theirs.keys.record(waiting))  # as its time to live does
+    for entry in (b"1-1", b"99999999999999-0", waiting.rpartition(":")[2].encode()):
+        assert await status(theirs, foreign_id(theirs, entry)) is None
+        assert await theirs.records.cancel(foreign_id(theirs, entry), KNOWN) is None
+
+
+async def test_a_task_that_another_program_holds_runs_there(
+    theirs: Box, plain: redis.Redis
+) -> None:
+    stream = theirs.keys.lanes[3]
+    task = foreign_id(theirs, plain.xadd(stream, {"prompt": "hi"}))
+    plain.xreadgroup("billing", "node-1", {stream: ">"})
+
+    record = await theirs.records.read(task)
     assert record is not None
-    assert record.status is TaskState.RUNNING
-    assert await adopted.records.cancel(token.task, KNOWN) is TaskState.RUNNING
+    assert (record.status, record.worker, record.attempts) == (TaskState.RUNNING, "node-1", 1)
+    assert await theirs.records.cancel(task, record) is None
+    assert plain.xlen(stream) == 1
+
+
+async def test_a_task_ends_when_another_program_has_acknowledged_its_entry(
+    theirs: Box, plain: redis.Redis
+) -> None:
+    stream, heard = theirs.keys.lanes[3], plain.pubsub(ignore_subscribe_messages=True)
+    task = foreign_id(theirs, plain.xadd(stream, {"prompt": "hi"}))
+    (token,) = await theirs.alice.take()
+    await theirs.alice.outcomes.announce([(token.delivery, token.record(TaskState.RUNNING))])
+    plain.xadd(theirs.keys.output(task), {"n": 1})
+    plain.xclaim(stream, "billing", "node-1", 0, [token.entry])
+    assert await status(theirs, task) is TaskState.RUNNING, "it runs at another program"
+
+    with heard:
+        heard.subscribe(theirs.place.told(""))
+        heard.get_message(timeout=5)
+        plain.xack(stream, "billing", token.entry)
+        record = await theirs.records.read(task)
+        assert record is not None
+        assert record.status is TaskState.FAILED
+        assert record.error is not None
+        assert record.error.type == "AcknowledgedElsewhere"
+        assert await theirs.records.read(task) == record
+        await eventually(lambda: heard.get_message(timeout=0.1), what="waiters are told")
+    for key in (theirs.keys.record(task), theirs.keys.output(task)):
+        assert 0 < plain.pttl(key) <= 3_600_000
+    assert await theirs.alice.finish([token], [token.record(TaskState.SUCCEEDED)]) == [False]
+
+
+async def test_a_retry_or_a_new_begin_of_the_group_does_not_end_a_task(
+    theirs: Box, plain: redis.Redis
+) -> None:
+    stream = theirs.keys.lanes[3]
+    entries = [plain.xadd(stream, {"n": n}) for n in range(2)]
+    retried, again = await theirs.alice.take()
+    for token in (retried, again):
+        await theirs.alice.outcomes.announce([(token.delivery, token.record(TaskState.RUNNING))])
+
+    await theirs.alice.outcomes.release(retried.delivery, retried.next_entry(), b"")
+    assert await status(theirs, foreign_id(theirs, entries[0])) is TaskState.RUNNING
+    plain.xgroup_destroy(stream, "billing")
+    assert await status(theirs, foreign_id(theirs, entries[1])) is TaskState.RUNNING
+    plain.xgroup_create(stream, "billing", "0")
+    assert await status(theirs, foreign_id(theirs, entries[1])) is TaskState.RUNNING
+
+
+async def test_a_waiting_entry_is_cancelled_unless_others_read_the_stream_too(
+    theirs: Box, plain: redis.Redis
+) -> None:
+    stream = theirs.keys.lanes[3]
+    first, second = (plain.xadd(stream, {"n": n}) for n in range(2))
+    task = foreign_id(theirs, second)
+
+    reply = await theirs.records.cancel(task, KNOWN)
+
+    if theirs.queue.owned:
+        assert reply is TaskState.CANCELLED
+        assert await status(theirs, task) is TaskState.CANCELLED
+        assert await theirs.records.cancel(task, KNOWN) is TaskState.CANCELLED
+    else:
+        assert reply is TaskState.RUNNING, "who takes it is asked to cancel it"
+        assert await status(theirs, task) is TaskState.QUEUED
+    left = [first] if theirs.queue.owned else [first, second]
+    assert [token.entry for token in await theirs.alice.take()] == left
 
 
 async def test_a_key_that_holds_something_else_is_told(box: Box, plain: redis.Redis) -> None:

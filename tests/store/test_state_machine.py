@@ -301,8 +301,10 @@ class TaskLife(Expected):
             assert status == final_status(self.outcomes[task])
         elif where == "gone":
             assert status is None
-        elif task in self.foreign:
+        elif task in self.foreign and where == "held":
             assert status == (None if raw is None else TaskState.RUNNING)
+        elif task in self.foreign and not self.queue.owned:
+            assert status is TaskState.RUNNING, "others read it too"
         elif where == "held":
             assert status is TaskState.RUNNING
         else:
@@ -334,9 +336,8 @@ class TaskLife(Expected):
         record = self.do(self.records.read(task))
         if self.where[task] == "gone":
             assert record is None
-        elif record is None:
-            assert task in self.foreign, "it is lost"
         else:
+            assert record is not None, "it is lost"
             assert record.status.is_final == (task in self.outcomes)
 
     # -- what must always hold ----------------------------------------------------------

@@ -24,15 +24,12 @@ def find_channel(app: App, name: str) -> Channel[Any]:
 
 
 async def find_task(app: App, task_id: str) -> Task[Any]:
-    """Find a task that exists; the task of an adopted entry may not exist yet.
-
-    Such an entry has no record before its task starts, so that its id is not checked.
+    """Find a task that exists.
 
     Raises:
         TaskNotFound: there is no such task, or its record passed its TTL.
         ConnectionFailed: no server in time.
     """
     task = app.get_task(task_id)
-    if not task.is_adopted:
-        await task.status()
+    await task.status()
     return task

@@ -9,6 +9,7 @@ from castwork.model.errors import UndecodableEntry
 from castwork.model.ids import MadeId, parse_made_id, producer_of
 from castwork.model.record import Record, decode_record, encode_record
 from castwork.model.states import Priority, TaskState
+from castwork.store.adopted import Adopted
 from castwork.store.place import QueuePlace
 from castwork.store.scripts import CANCEL
 
@@ -21,6 +22,7 @@ class Records:
 
     def __init__(self, place: QueuePlace) -> None:
         self._place = place
+        self._adopted = Adopted(place)
 
     async def final(self, task_id: str) -> Record | None:
         """The record of a task that has ended; None while it has not, or without a record."""
@@ -34,13 +36,17 @@ class Records:
         """The record of a task; made of the task's entry while Redis has none, None without a task.
 
         The entry is looked for before the record: the step that removes an entry also writes the
-        task's record, so that a look in this order cannot miss both.
+        task's record, so that a look in this order cannot miss both. Of an adopted stream's entry
+        the server tells all at once.
 
         Raises:
             ConnectionFailed: no server in time.
             UndecodableEntry: the key holds something else.
         """
         made = parse_made_id(task_id)
+        if entry := self._adopted.entry_of(task_id):
+            found = await self._adopted.read(task_id, entry)
+            return await self._read_moved(found, task_id) if isinstance(found, bytes) else found
         if made is not None and made.entry is not None:
             page, raw = await self._look(made, task_id)
             if raw is None and page and _is_of(page[0][1], made):
@@ -82,14 +88,17 @@ class Records:
 
         Returns:
             The task's status: `cancelled`, another final status, or `running` when its worker was
-            told. None if the server knows no such task; then every worker was told.
+            told, or its entry lies in an adopted stream that others read, too. None if the server
+            knows no such task; then every worker was told.
         """
         keys, made = self._place.keys, parse_made_id(task_id)
         names = [keys.record(task_id), keys.due, keys.parked, keys.moved]
         names += [keys.own[priority] for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)]
-        names.append(keys.output(task_id))
+        names += [keys.output(task_id), *keys.lanes[3:]]
         place = nonce = ""
-        if made is not None and made.entry is not None:
+        if entry := self._adopted.entry_of(task_id):
+            place = f"stream:{entry}"
+        elif made is not None and made.entry is not None:
             place, nonce = f"{made.lane.value}:{made.entry}", made.nonce
         cancelled = Record(TaskState.CANCELLED, known.task, known.attempts)
         reply = await self._place.run(
@@ -104,6 +113,7 @@ class Records:
                 self._place.channel(keys.control),
                 self._place.queue.group,
                 self._place.told(producer_of(task_id)),
+                int(self._place.queue.owned),
             ],
         )
         return None if reply == b"unknown" else TaskState(reply.decode())

@@ -72,7 +72,7 @@ class OutputReader:
         try:
             await self._tail.start()
             await self._store.told.watch(self._task_id, self._states)
-            record = await self._read()
+            record: Record | None = await self._read()
             self._states.drop_until(record)
             while record is None or not record.status.is_final:
                 if record is not None:
@@ -112,10 +112,9 @@ class OutputReader:
             return await self._read()
         return states.records.popleft() if states.records else None
 
-    async def _read(self) -> Record | None:
+    async def _read(self) -> Record:
         """The record of the task; raises TaskNotFound."""
         record = await self._store.records.read(self._task_id)
-        # A task of an adopted stream may have no record yet, as it gets one when it starts.
-        if record is None and self._store.queue.stream is None:
+        if record is None:
             raise TaskNotFound(f"no task {self._task_id}: it never was, or its record expired")
         return record

@@ -77,11 +77,6 @@ class Task(Generic[R_co]):
         """Name of the queue."""
         return self._store.queue.name
 
-    @property
-    def is_adopted(self) -> bool:
-        """Whether others write its queue, a stream whose entries have no record at first."""
-        return self._store.queue.stream is not None
-
     async def result(self, timeout: Seconds | None = None) -> R_co:
         """Wait for the result. The server tells the outcome; nothing is polled.
 
@@ -178,9 +173,9 @@ class Task(Generic[R_co]):
     async def _request_cancel(self) -> TaskState:
         records = self._store.records
         record = await records.read(self.id)
-        if record is None and not self.is_adopted:
+        if record is None:
             raise TaskNotFound(f"no task {self.id}: it never was, or its record expired")
-        status = await records.cancel(self.id, record or Record(TaskState.QUEUED))
+        status = await records.cancel(self.id, record)
         return TaskState.RUNNING if status is None else status
 
     async def chunks(self, after: str | None = None) -> AsyncIterator[Chunk]:

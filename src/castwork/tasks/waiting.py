@@ -84,7 +84,6 @@ async def _look(store: QueueStore, task_id: str, is_known: bool) -> Record | Non
     if is_known:
         return await store.records.final(task_id)
     record = await store.records.read(task_id)
-    if record is None and store.queue.stream is None:
-        # A task of an adopted stream may have no record yet, as it gets one when it starts.
+    if record is None:
         raise TaskNotFound(f"no task {task_id}: it never was, or its record expired")
-    return record if record is not None and record.status.is_final else None
+    return record if record.status.is_final else None

@@ -1,25 +1,35 @@
 -- Cancel a task: at once while it waits, by a message to its worker while it runs.
--- Idempotent: a task that has ended keeps its outcome.
+-- Idempotent: a task that has ended keeps its outcome. An entry of an adopted stream is deleted
+-- while its group has not been given it, unless others read the stream too.
 --
 -- KEYS  1 record   2 due   3 parked   4 moved   5 high   6 normal   7 low   8 output
+--       9 adopted stream
 -- ARGV  1 id   2 place that the id names ('': none)   3 nonce of the entry at that place
 --       4 record of the cancelled task   5 ttl_ms   6 control channel   7 group   8 channel
+--       9 1: entries of the adopted stream may be deleted
 -- RETURN  status: 'cancelled', another final one, 'running' (its worker was told), 'unknown'
+-- USES is_ahead
 local call, id = redis.call, ARGV[1]
 local raw, moved = call('GET', KEYS[1]), call('HGET', KEYS[4], id)
 local status = raw and (string.match(raw, '^{"status":"(%a+)"') or cjson.decode(raw).status)
 if status and status ~= 'scheduled' and status ~= 'queued' and status ~= 'running' then return status end
 
-local lanes = {high = KEYS[5], normal = KEYS[6], low = KEYS[7]}
+local lanes = {high = KEYS[5], normal = KEYS[6], low = KEYS[7], stream = KEYS[9]}
 local lane, entry = string.match(moved or ARGV[2], '^(%a+):(%d+%-%d+)$')
 local found = lane and lanes[lane] and call('XRANGE', lanes[lane], entry, entry)[1]
 local fields = found and found[2]
 local nonce = found and fields[1] == 'call' and string.match(fields[2], '^[^ ]+ ([^ ]+) ')
-if found and not moved and nonce ~= ARGV[3] then found = nil end
+if lane == 'stream' then
+  found = found and is_ahead(lanes.stream, ARGV[7], entry)
+elseif found and not moved and nonce ~= ARGV[3] then
+  found = nil
+end
 
 local removed = 0
 if call('ZREM', KEYS[2], id) == 1 then
   removed = call('HDEL', KEYS[3], id)
+elseif found and lane == 'stream' then
+  if ARGV[9] == '1' then removed = call('XDEL', lanes.stream, entry) end
 elseif found then
   local pending = redis.pcall('XPENDING', lanes[lane], ARGV[7], entry, entry, 1)
   if pending.err or not pending[1] then removed = call('XDEL', lanes[lane], entry) end
