@@ -11,7 +11,9 @@ from tests.eventually import eventually
 
 from castwork import App, Chunk, TaskState
 from castwork.model.errors import ResultTimeout, TaskNotFound
+from castwork.model.ids import PlaceNames, lane_suffix
 from castwork.model.record import Record
+from castwork.model.states import Priority
 from castwork.store.unserved import Unserved
 
 
@@ -161,3 +163,29 @@ async def test_a_wait_for_a_served_queue_warns_of_nothing(
         await waiting
     assert looks == [True]
     assert "no live worker" not in caplog.text
+
+
+@pytest.mark.parametrize("meta", [b"{nope", b"\xff", b'{"attempts":-1}', b"[" * 100_000])
+@pytest.mark.parametrize("own_id", ["", "mine"])
+async def test_who_waits_for_a_task_whose_entry_does_not_decode_hears_of_its_end(
+    app: App, plain: redis.Redis, meta: bytes, own_id: str
+) -> None:
+    @app.task(queue="q")
+    async def work(number: int) -> None: ...
+
+    fields: dict[str, bytes] = {"call": b'work 0123456789ABCD {"number":1}', "meta": meta}
+    if own_id:
+        fields["id"] = f"q:{own_id}".encode()
+    async with app:
+        entry = plain.xadd(work.store.place.keys.own[Priority.NORMAL], fields)  # type: ignore[arg-type]
+        if own_id:
+            plain.hset(work.store.place.keys.moved, f"q:{own_id}", b"normal:" + entry)
+        place = PlaceNames().name(entry) + lane_suffix(Priority.NORMAL)
+        task = app.get_task(f"q:{own_id}" if own_id else f"q-{place}0123456789ABCD")
+        async with app.worker():
+            status = await task.wait(timeout=10)
+        assert status.status is TaskState.DEAD
+        assert status.error is not None
+        assert status.error.type == "UndecodableEntry"
+        [letters] = app.dead_letters()
+        assert (await letters.get(task.id)).task_id == task.id

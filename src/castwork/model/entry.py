@@ -137,6 +137,21 @@ def parse_entry(fields: list[bytes]) -> Entry:
         raise UndecodableEntry(f"the entry's fields do not decode: {error}") from error
 
 
+def find_id(fields: list[bytes]) -> tuple[str, str]:
+    """What an entry that does not decode still says of its task's id.
+
+    Returns:
+        The field `id`, and the nonce; each is empty where it is not there or is none.
+    """
+    named = dict(zip(fields[::2], fields[1::2], strict=False))
+    try:
+        task_id = _line(named.get(b"id", b""))
+    except (UndecodableEntry, ValueError):
+        task_id = ""
+    nonce = named.get(b"call", b"").split(b" ", 2)[1:2]
+    return task_id, nonce[0].decode() if nonce and is_nonce(nonce[0]) else ""
+
+
 def _line(raw: bytes) -> str:
     """A task id, without control characters: it is shown, logged, and told in lines."""
     text = raw.decode()

@@ -9,7 +9,7 @@ import time
 
 from castwork.model.errors import ConnectionFailed
 from castwork.redis.replies import NoGroup
-from castwork.store.claims import Claims, Recovered
+from castwork.store.claims import Claims, Left, Recovered
 from castwork.worker.attempt import Attempt, Origin
 from castwork.worker.fetcher import Fetcher
 from castwork.worker.quarantine import Quarantine
@@ -106,8 +106,8 @@ class Recovery:
                 break
             with workload.reserve(free):
                 found = await self._recover(origin, free)
-            for attempt in _attempts(origin, found):
-                self._runner.start(attempt, found.now_ms)
+            for left in found.left:
+                self._start(origin, left, found.now_ms)
             count += len(found.left)
             if found.suspects:
                 count += await self._run_suspects(origin)
@@ -137,19 +137,16 @@ class Recovery:
                 found = await self._recover(origin, 1, suspect=True)
                 if not found.left:
                     break
-                [attempt] = _attempts(origin, found)
-                self._runner.start(attempt, found.now_ms, alone=True)
+                attempt = self._start(origin, found.left[0], found.now_ms, alone=True)
                 if attempt.runner is not None:
                     await asyncio.wait([attempt.runner])
                 count += 1
         return count
 
-
-def _attempts(origin: Origin, found: Recovered) -> list[Attempt]:
-    """The attempts at tasks that were taken over."""
-    attempts = []
-    for left in found.left:
-        attempts.append(Attempt(origin, left.entry_id, left.deliveries, left.fields))
-        entry, times = left.entry_id.decode(), left.deliveries - 1
-        logger.warning("entry %s was left by a lost worker, %d so far", entry, times)
-    return attempts
+    def _start(self, origin: Origin, left: Left, now_ms: int, *, alone: bool = False) -> Attempt:
+        """Give a lost task its next attempt."""
+        attempt = Attempt(origin, left.entry_id, left.deliveries, left.fields)
+        self._runner.start(attempt, now_ms, alone=alone)
+        task_id, times = attempt.task_id, left.deliveries - 1
+        logger.warning("task %s was left by a lost worker, %d so far", task_id, times)
+        return attempt

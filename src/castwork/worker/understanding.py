@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from castwork.model.codec import encode_value
-from castwork.model.entry import parse_entry, plain_fields
-from castwork.model.errors import UnknownTask
+from castwork.model.entry import find_id, parse_entry, plain_fields
+from castwork.model.errors import UndecodableEntry, UnknownTask
 from castwork.model.ids import PlaceNames, lane_suffix, producer_of
 from castwork.tasks.catalog import Catalog
 from castwork.worker.attempt import Attempt
@@ -67,10 +67,16 @@ class Understanding:
     def _decode(self, attempt: Attempt) -> None:
         """Read an entry of castwork's own; raises UndecodableEntry, UnknownTask."""
         place = self.places.name(attempt.entry_id) + self.suffixes[attempt.lane]
-        attempt.task_id = f"{self._queue.id_prefix}-{place}"  # until the entry says more
-        entry = parse_entry(attempt.fields)
+        try:
+            entry = parse_entry(attempt.fields)
+        except UndecodableEntry:  # who waits for the task must hear of it, under its own id
+            named, nonce = find_id(attempt.fields)
+            attempt.task_id = named or f"{self._queue.id_prefix}-{place}{nonce}"
+            attempt.moved = bool(named)
+            attempt.producer = producer_of(attempt.task_id)
+            raise
         attempt.moved = bool(entry.id)
-        attempt.task_id = entry.id or attempt.task_id + entry.nonce.decode()
+        attempt.task_id = entry.id or f"{self._queue.id_prefix}-{place}{entry.nonce.decode()}"
         attempt.producer = producer_of(attempt.task_id)
         attempt.args = entry.args
         attempt.meta = entry.meta
