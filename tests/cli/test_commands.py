@@ -15,6 +15,7 @@ import pytest
 import redis
 from tests.cli.processes import HERE, Running, Up, castwork, environment
 from tests.eventually import wait_until
+from tests.servers import shared_server
 
 from castwork.embedded import EmbeddedServer
 from castwork.model.queue import Queue
@@ -239,6 +240,14 @@ def test_a_plain_channel_counts_who_hears(backend: Up, start: Callable[..., Runn
         lambda: parsed(backend, "publish", "plain", '{"n": 1}')["subscribers"] == 1, "it listens"
     )
     listener.wait_for(r'\{"n":1\}')
+
+
+def test_a_node_of_a_cluster_counts_its_own_connections_only() -> None:
+    with shared_server(kind="cluster") as url:
+        env = environment(CASTWORK_APP="sample_app", CASTWORK_URL=url)
+        sent = castwork("publish", "plain", "{}", env=env)
+
+    assert sent.stdout.strip() == "sent to at least 0 connections", sent
 
 
 def test_publish_refuses_what_does_not_fit(backend: Up) -> None:

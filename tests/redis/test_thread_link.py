@@ -145,6 +145,27 @@ async def test_a_renewed_login_is_sent_before_the_next_command(
     plain.execute_command("ACL", "DELUSER", *users)
 
 
+async def test_a_refused_login_is_not_sent_at_each_call(
+    server_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    passwords = iter(["", "unknown"])
+    login = Login(source=lambda: Credentials("nobody", next(passwords)), retry_after=60)
+    await login.renew()
+    made = thread_link_to(server_url, Login())
+    made.call("PING")
+    made._login = login
+
+    for _ in range(3):
+        made.call("PING")
+
+    assert caplog.text.count("keeps its old login") == 1
+    made._next_login = 0.0  # the time has come
+    made.call("PING")
+    assert caplog.text.count("keeps its old login") == 2
+    made.close()
+    login.close()
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A certificate for 127.0.0.1, and its key beside it."""

@@ -4,12 +4,43 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, assert_type
+from typing import Any, NamedTuple, assert_type
 
-from castwork import App, Channel, Receipt, Setting, StreamTask, Task
+from castwork import App, Channel, Credentials, Receipt, Setting, StreamTask, Task
+from castwork.azure import EntraLogin
 from castwork.tasks.function import CoroutineFunction, PlainFunction, StreamFunction
 
 app = App()
+
+
+def by_function() -> Credentials:
+    return Credentials("user", "password", 1.5)
+
+
+async def by_coroutine() -> Credentials:
+    return Credentials(None, "password")
+
+
+class Asked(NamedTuple):
+    token: str
+    expires_on: int
+
+
+class Asking:
+    """Has the method of a credential of azure-identity."""
+
+    def get_token(
+        self, *scopes: str, claims: str | None = None, enable_cae: bool = False, **_: Any
+    ) -> Asked:
+        return Asked(scopes[0], 1)
+
+
+logged_in = [
+    App("redis://a", credentials=by_function),
+    App("redis://a", credentials=by_coroutine),
+    App("rediss://a", credentials=EntraLogin()),
+    App("rediss://a", credentials=EntraLogin(Asking(), username="me")),
+]
 
 
 @dataclass

@@ -89,3 +89,11 @@ async def broadcast() -> None:
 
 @app.task(retries=3)  # wrong
 async def other() -> None: ...
+
+
+def no_login() -> str:
+    return "secret"
+
+
+App("redis://a", credentials=no_login)  # wrong
+App("redis://a", credentials=("user", "secret"))  # wrong

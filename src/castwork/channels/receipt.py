@@ -42,8 +42,8 @@ class Receipt:
 
     Attributes:
         id: id of the event; empty on a channel without history.
-        subscribers: on a channel without history, how many connections the server sent it to;
-            None otherwise.
+        subscribers: on a channel without history, how many connections the server sent it to:
+            in a cluster those of one node, so at least so many. None otherwise.
     """
 
     def __init__(

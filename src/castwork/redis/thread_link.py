@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,8 @@ class ThreadLink:
         self._timeout = timeout
         self._endpoint = Endpoint()
         self._generation = 0
+        #: When a newer login may be sent, as a refused one is not sent at each call.
+        self._next_login = 0.0
         self._socket: socket.socket | None = None
         self._reader = hiredis.Reader()
 
@@ -64,7 +67,7 @@ class ThreadLink:
         """
         sock = self._socket or self._connect()
         try:
-            if self._generation != self._login.generation:
+            if self._generation != self._login.generation and time.monotonic() >= self._next_login:
                 self._log_in_again(sock)
             reply = self._ask(sock, [command])[0]
         except (OSError, hiredis.ProtocolError) as error:
@@ -102,7 +105,7 @@ class ThreadLink:
         except BaseException:
             self.close()
             raise
-        self._generation = generation
+        self._generation, self._next_login = generation, 0.0
         return sock
 
     def _dial(self, endpoint: Endpoint) -> socket.socket:
@@ -131,6 +134,7 @@ class ThreadLink:
         command = ("AUTH", credentials.user or "default", credentials.password)
         refusal = self._ask(sock, [command])[0]
         if isinstance(refusal, Exception):
+            self._next_login = time.monotonic() + self._login.retry_after
             logger.warning("connection %s keeps its old login: %s", self._name, refusal)
         else:
             self._generation = generation

@@ -30,14 +30,16 @@ def publish(
     except msgspec.DecodeError as error:
         raise Failure(f"the event is not JSON: {error}", code=MISUSED) from None
 
-    async def run(app: App) -> Receipt:
+    async def run(app: App) -> tuple[Receipt, bool]:
         found = find_channel(app, channel)
-        return await found.publish(found.decode(value))
+        receipt = await found.publish(found.decode(value))
+        return receipt, not app.connections.joins_slots
 
-    receipt = on_server(app, redis, run)
+    receipt, is_cluster = on_server(app, redis, run)
     if json:
         print_json({"id": receipt.id, "subscribers": receipt.subscribers})
     elif receipt.id:
         typer.echo(receipt.id)
     else:
-        typer.echo(f"sent to {receipt.subscribers} connections")
+        # A node of a cluster counts its own connections only.
+        typer.echo(f"sent to {'at least ' * is_cluster}{receipt.subscribers} connections")
