@@ -216,6 +216,23 @@ async def test_the_same_login_once_more_is_no_news_and_a_new_one_is_awaited() ->
     login.close()
 
 
+async def test_a_source_is_asked_again_soon_while_it_keeps_a_login_that_ends_soon() -> None:
+    calls: list[float] = []
+    end = time.time() + 60
+
+    def source() -> Credentials:
+        calls.append(time.time())
+        return Credentials("u", "p", end)
+
+    login = Login(source=source, retry_after=0.01)
+    await login.ready()  # the next look would be in 36 seconds
+    await login.renew()
+
+    await eventually(lambda: len(calls) >= 4)
+    assert login.generation == 1
+    login.close()
+
+
 def test_a_source_that_keeps_its_login_is_asked_often_in_the_last_minutes() -> None:
     assert 0.59 * 1200 < _wait_of(1200) <= 0.7 * 1200
     assert 190 < _wait_of(440) <= 200  # not 0.6 of it
