@@ -6,11 +6,13 @@ import asyncio
 
 import pytest
 import redis
+from tests.eventually import eventually
 
-from castwork import App, Task, TaskFunction
-from castwork.model.errors import PayloadTooLarge, QueueFull
+from castwork import App, Task, TaskFunction, TaskState
+from castwork.model.errors import PartlyEnqueued, PayloadTooLarge, QueueFull
 from castwork.model.queue import Queue
 from castwork.store.keys import QueueKeys
+from castwork.tasks import bulk
 from castwork.tasks.gatherer import MOST, MOST_BYTES
 
 Work = TaskFunction[[str], None]
@@ -95,20 +97,26 @@ async def test_full_queue_takes_tasks_again_when_it_has_room(app: App) -> None:
 async def test_bulk_calls_are_accepted_group_by_group_whole(app: App) -> None:
     work = declare(app, 2 * MOST + 100)
     async with app:
-        with pytest.raises(QueueFull):
-            await work.enqueue_many([""] * (3 * MOST))
-        assert await depth(app) == 2 * MOST
+        with pytest.raises(PartlyEnqueued) as caught:
+            await work.enqueue_many([str(n) for n in range(3 * MOST)])
+        assert isinstance(caught.value.__cause__, QueueFull)
+        assert f"{2 * MOST} of {3 * MOST} calls were accepted" in str(caught.value)
+        accepted, refused = caught.value.tasks[: 2 * MOST], caught.value.tasks[2 * MOST :]
+        assert refused == [None] * MOST
+        assert (await accepted[-1].status()).status is TaskState.QUEUED
+        assert await accepted[0].cancel()
+        assert await depth(app) == 2 * MOST - 1
         made = await work.enqueue_many([""] * 100)
         assert len({task.id for task in made}) == 100
         with pytest.raises(QueueFull):
             await work.enqueue_many(["", ""])
-        assert await depth(app) == 2 * MOST + 100
+        assert await depth(app) == 2 * MOST + 99
 
 
 async def test_bulk_calls_of_many_bytes_go_in_more_groups(app: App) -> None:
     work = declare(app, 2)
     async with app:
-        with pytest.raises(QueueFull):
+        with pytest.raises(PartlyEnqueued):
             await work.enqueue_many(["x" * (MOST_BYTES + 1)] * 3)
         assert await depth(app) == 2
 
@@ -139,3 +147,38 @@ async def test_bulk_call_of_nothing_is_nothing(app: App) -> None:
     work = declare(app, 1)
     async with app:
         assert await work.enqueue_many([]) == []
+
+
+async def test_bulk_calls_for_later_are_accepted_as_far_as_there_is_room(app: App) -> None:
+    work = declare(app, 0)
+    async with app:
+        later = work.options(delay=600)
+        made = await later.enqueue_many([str(n) for n in range(2 * MOST)])
+        assert len({task.id for task in made}) == 2 * MOST
+
+
+async def test_few_groups_are_under_way_and_none_follows_one_that_failed() -> None:
+    under_way: list[list[bytes]] = []
+    most = 0
+    go_on = asyncio.Event()
+
+    async def send(group: list[bytes]) -> list[bytes]:
+        nonlocal most
+        under_way.append(group)
+        most = max(most, len(under_way))
+        await go_on.wait()
+        under_way.remove(group)
+        if group == [b"9"]:
+            raise QueueFull("q", 9)
+        return group
+
+    groups = [[b"%d" % n] for n in range(30)]
+    sending = asyncio.ensure_future(bulk.send_groups(groups, send))
+    await eventually(lambda: len(under_way) == 8)
+    go_on.set()
+    answers = await sending
+    assert most == 8
+    assert answers[:9] == groups[:9]
+    assert isinstance(answers[9], QueueFull)
+    assert answers[10:17] == groups[10:17]
+    assert answers[17:] == [None] * 13

@@ -21,6 +21,7 @@
   * TaskNotFound (LookupError)              no record of that task id, or it has passed its TTL
   * AmbiguousId (LookupError)               dead letters of several queues have the id
   * QueueFull                               the queue is at its `max_depth`
+  * PartlyEnqueued                          of many calls some were accepted
   * ResultTimeout (TimeoutError)            no result yet; the task goes on
   * ResultNotKept                           a stream ended well, and has too many items for a result
   * TaskError                               the task ended without a result
@@ -37,6 +38,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class CastworkError(Exception):
@@ -166,6 +168,23 @@ class QueueFull(CastworkError):
         self.queue = queue
         self.depth = depth
         self.retry_after = retry_after
+
+
+class PartlyEnqueued(CastworkError):
+    """Of many calls some were accepted, and an error ended the rest; it is the `__cause__`.
+
+    Attributes:
+        tasks: per call, in order, the handle on its task; None where the call was not accepted, or,
+            if the cause is `EffectUnknown`, may not have been.
+    """
+
+    def __init__(self, tasks: Sequence[Any], cause: BaseException) -> None:
+        accepted = sum(task is not None for task in tasks)
+        super().__init__(
+            f"{accepted} of {len(tasks)} calls were accepted, then: {cause}: `tasks` has a handle"
+            " for each that was; enqueue the others again"
+        )
+        self.tasks = list(tasks)
 
 
 class ResultTimeout(CastworkError, TimeoutError):

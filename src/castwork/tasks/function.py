@@ -11,7 +11,7 @@ import msgspec
 
 from castwork.model.call_options import CallOptions, CallSettings
 from castwork.model.entry import wire_name
-from castwork.model.errors import DefinitionError
+from castwork.model.errors import DefinitionError, PartlyEnqueued
 from castwork.model.ids import own_id
 from castwork.model.json_types import make_decoder
 from castwork.model.queue import Queue
@@ -157,7 +157,9 @@ class TaskFunction(Generic[P, R]):
                 value for a function of one argument.
 
         Raises:
-            InvalidArguments, PayloadTooLarge, QueueFull, ConnectionFailed: as `enqueue`.
+            InvalidArguments, PayloadTooLarge, QueueFull, ConnectionFailed: as `enqueue`, where no
+                call was accepted.
+            PartlyEnqueued: some calls were accepted; the error has their tasks.
             DefinitionError: several calls would have one id or one key.
         """
         encode = self.signature.encode
@@ -175,11 +177,16 @@ class TaskFunction(Generic[P, R]):
                 " would become a task: give each call its own, with options() and enqueue()"
             )
         since = time.monotonic()
-        placed = await self._submission.producer.enqueue_many(self._plan, encoded)
-        return [
-            self._handle(task_id, created, since if created else None)
-            for task_id, created in placed
+        accepted, error = await self._submission.producer.enqueue_many(self._plan, encoded)
+        tasks = [
+            one and self._handle(one[0], one[1], since if one[1] else None) for one in accepted
         ]
+        known = [task for task in tasks if task is not None]
+        if error is None:
+            return known
+        if not known:
+            raise error
+        raise PartlyEnqueued(tasks, error) from error
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Enqueue a call from a thread, Flask, Django or a script, and return the task id.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from castwork.model.errors import PayloadTooLarge, QueueFull
 from castwork.model.ids import PlaceNames, lane_suffix, new_digits, new_producer
@@ -12,7 +13,8 @@ from castwork.model.settings import Limits
 from castwork.model.states import Priority
 from castwork.store.enqueues import NamedTask, Row
 from castwork.store.queue_store import QueueStore
-from castwork.tasks.gatherer import MOST, MOST_BYTES, Gatherer
+from castwork.tasks import bulk
+from castwork.tasks.gatherer import Gatherer
 from castwork.tasks.plan import Plan
 
 _SUFFIXES = {priority: lane_suffix(priority) for priority in Priority}
@@ -20,6 +22,9 @@ _SUFFIXES = {priority: lane_suffix(priority) for priority in Priority}
 #: A call with its plan; and the server's answer: the entry's id, or the depth of the full queue.
 _Planned = tuple[Plan, bytes]
 _Placed = bytes | int
+
+#: A task that was accepted: its id, and whether it is new; None for one that was not.
+Accepted = tuple[str, bool] | None
 
 
 class Producer:
@@ -66,31 +71,58 @@ class Producer:
             raise QueueFull(self._name, entry)
         return self._id(plan.lane, entry, nonce), True
 
-    async def enqueue_many(self, plan: Plan, args: Sequence[bytes]) -> list[tuple[str, bool]]:
-        """Enqueue many tasks; return their ids, in order, and whether each task is new.
+    async def enqueue_many(
+        self, plan: Plan, args: Sequence[bytes]
+    ) -> tuple[list[Accepted], BaseException | None]:
+        """Enqueue many tasks.
 
-        They travel in groups; each group is accepted or refused as a whole.
+        They travel in groups; each group is accepted or refused as a whole, and behind one that is
+        refused no further one is sent.
+
+        Returns:
+            The tasks' ids, in order, with whether each task is new; None for a task that was not
+            accepted, as far as is known. And the first error, None for none.
 
         Raises:
-            QueueFull, PayloadTooLarge, ConnectionFailed: as `enqueue`.
+            PayloadTooLarge: as `enqueue`, before any is sent.
         """
         for one in args:
             if len(one) > self._limit:
                 raise PayloadTooLarge("a task's arguments", len(one), self._limit)
         if plan.is_named:
-            return await asyncio.gather(*(self.enqueue(plan, one) for one in args))
+            return await self._enqueue_named(plan, args)
         # Their outcomes are told on a channel of their own: a process that waits for a few other
         # tasks of this producer need not hear of all these.
         producer = new_producer()
         nonces = [producer + new_digits() for _ in args]
         calls = [plan.call(nonce, one) for nonce, one in zip(nonces, args, strict=True)]
-        groups = await asyncio.gather(*(self._send_whole(plan, g) for g in _grouped(calls)))
-        entries = [entry for group in groups for entry in group]
+        groups = bulk.group(calls)
+        answers = await bulk.send_groups(groups, partial(self._send_whole, plan))
+        entries: list[bytes | None] = []
+        for group, answer in zip(groups, answers, strict=True):
+            entries += answer if isinstance(answer, list) else [None] * len(group)
         lane = plan.lane
-        return [
-            (self._id(lane, entry, nonce), True)
+        accepted = [
+            None if entry is None else (self._id(lane, entry, nonce), True)
             for entry, nonce in zip(entries, nonces, strict=True)
         ]
+        return accepted, next((a for a in answers if isinstance(a, BaseException)), None)
+
+    async def _enqueue_named(
+        self, plan: Plan, args: Sequence[bytes]
+    ) -> tuple[list[Accepted], BaseException | None]:
+        """Enqueue many tasks whose ids do not name their place, as those that wait for a time."""
+        accepted: list[Accepted] = []
+        error: BaseException | None = None
+        for group in bulk.group(args):
+            calls = (self.enqueue(plan, one) for one in group)
+            for answer in await asyncio.gather(*calls, return_exceptions=True):
+                if isinstance(answer, BaseException):
+                    error = error or answer
+                accepted.append(None if isinstance(answer, BaseException) else answer)
+            if error is not None:
+                break
+        return [*accepted, *[None] * (len(args) - len(accepted))], error
 
     def _own_producer(self) -> str:
         """This process's digits in task ids, which name the Redis channel of its tasks' outcomes.
@@ -124,15 +156,3 @@ class Producer:
 
     def _id(self, lane: Priority, entry: bytes, nonce: str) -> str:
         return f"{self._id_prefix}-{self._places.name(entry)}{_SUFFIXES[lane]}{nonce}"
-
-
-def _grouped(calls: Sequence[bytes]) -> list[list[bytes]]:
-    groups: list[list[bytes]] = []
-    room = 0
-    for call in calls:
-        room -= len(call)
-        if room < 0 or len(groups[-1]) >= MOST:
-            groups.append([])
-            room = MOST_BYTES - len(call)
-        groups[-1].append(call)
-    return groups
