@@ -200,19 +200,24 @@ async def test_what_is_no_login_is_refused_and_not_shown(given: Any) -> None:
 
 
 async def test_the_same_login_once_more_is_no_news_and_a_new_one_is_awaited() -> None:
-    end, calls = time.time() + 0.3, 0
+    end, calls = time.time() + 60, 0
 
     def source() -> Credentials:
         nonlocal calls
         calls += 1
-        return Credentials("u", "old", end) if time.time() < end - 0.1 else Credentials("u", "new")
+        return Credentials("u", "old", end) if calls < 3 else Credentials("u", "new")
 
     login = Login(source=source, retry_after=0.02)
+    news: list[None] = []
+    login.on_renewed.append(lambda: news.append(None))
     await login.ready()
-    await renewed(login)
+    await login.renew()
+    assert (login.generation, len(news)) == (1, 1)
 
-    assert calls >= 3
-    assert (login.generation, login.current[1]) == (2, Credentials("u", "new"))
+    await eventually(lambda: login.generation == 2)
+
+    assert (calls, len(news)) == (3, 2)
+    assert login.current[1] == Credentials("u", "new")
     login.close()
 
 
