@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
-from castwork.channels.channel import Channel
+from castwork.channels.channel import Channel, GroupHandler
 from castwork.channels.event import EventCodec
 from castwork.channels.setting import Setting
 from castwork.inspect.inspector import Inspector
@@ -84,7 +84,7 @@ class App:
         self._around_enqueue = Chain()
         self._around_task = Chain()
         self._catalog = Catalog(self._open_store)
-        self._groups: dict[str, TaskFunction[..., Any]] = {}
+        self._groups: dict[str, tuple[GroupHandler, TaskFunction[..., Any]]] = {}
         self._start_hooks: list[StartHook] = []
         self.channels: dict[str, Channel[Any]] = {}
         self.shared_settings: dict[str, Setting[Any]] = {}
@@ -153,9 +153,10 @@ class App:
         self, function: Callable[..., Any], settings: TaskSettings, store: QueueStore
     ) -> TaskFunction[..., Any]:
         prefix = store.place.keys.prefix
-        if prefix not in self._producers:
-            self._producers[prefix] = Producer(store, self.settings.limits)
-        submission = Submission(self._producers[prefix], self._sync, self._around_enqueue)
+        producer = self._producers.get(prefix)
+        if producer is None or producer.store is not store:
+            producer = self._producers[prefix] = Producer(store, self.settings.limits)
+        submission = Submission(producer, self._sync, self._around_enqueue)
         return make_task_function(function, settings, store, submission)
 
     def _open_store(self, queue: Queue) -> QueueStore:
@@ -296,7 +297,7 @@ class App:
         for channel in self.channels.values():
             for group in channel.groups:
                 name = f"{channel.name}:{quoted(group.group, ':{}')}"
-                if name in self._groups:
+                if name in self._groups and self._groups[name][0] is group:
                     continue
                 settings = TaskSettings(
                     name=name,
@@ -309,8 +310,9 @@ class App:
                     channel.history_stream, group.group, name=name, owned=False, keeps_records=False
                 )
                 runner = channel.group_runner(group)
-                self._groups[name] = self._make(runner, settings, self._open_store(queue))
-        return list(self._groups.values())
+                made = self._make(runner, settings, self._open_store(queue))
+                self._groups[name] = group, made
+        return [function for _, function in self._groups.values()]
 
     # -- finding ------------------------------------------------------------------------
 

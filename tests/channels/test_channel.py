@@ -11,6 +11,7 @@ import redis
 from tests.channels.conftest import Declare
 from tests.eventually import eventually
 
+from castwork import App
 from castwork.channels.channel import Channel
 from castwork.channels.event import Delivered, Resync
 from castwork.channels.follower import HistoryFollower
@@ -246,3 +247,31 @@ async def test_a_reader_without_a_subscription_catches_up(declare: Declare) -> N
 def test_a_group_on_a_channel_without_history_is_refused(declare: Declare) -> None:
     with pytest.raises(DefinitionError, match="history="):
         declare("plain", history=0).subscribe(group="billing")
+
+
+@pytest.mark.parametrize("history", [0, 10])
+async def test_history_that_cuts_plain_subscribers_off_is_told_at_the_start(
+    app: App,
+    namespace: str,
+    plain: redis.Redis,
+    caplog: pytest.LogCaptureFixture,
+    history: int,
+) -> None:
+    news = app.channel(f"{namespace}:news", int, history=history)
+
+    @news.subscribe
+    async def handle(event: int) -> None: ...
+
+    with plain.pubsub() as pubsub:
+        pubsub.subscribe(news.name)
+        pubsub.get_message(timeout=5)
+        async with app:
+            pass
+        told = [r.getMessage() for r in caplog.records if "plain Redis channel" in r.getMessage()]
+        assert [f"{namespace}:news" in text and "(1 of them)" in text for text in told] == (
+            [True] if history else []
+        )
+    caplog.clear()
+    async with app:
+        await news.publish(1)
+    assert "plain Redis channel" not in caplog.text

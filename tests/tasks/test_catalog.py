@@ -69,6 +69,78 @@ def test_two_functions_of_one_name_are_refused(offline: App) -> None:
     assert list(offline.tasks) == [first]
 
 
+CELL = """
+@app.task(**options)
+async def work(n: int) -> int:
+    return n + {added}
+
+def other(n: int) -> int:
+    return n
+"""
+
+
+def run_cell(app: App, module: str = "__main__", added: int = 0, **options: Any) -> dict[str, Any]:
+    """Run source as a notebook runs a cell."""
+    names = {"app": app, "options": options, "__name__": module}
+    exec(compile(CELL.replace("{added}", str(added)), "<cell>", "exec"), names)
+    return names
+
+
+async def test_function_that_is_declared_again_replaces_what_it_was(offline: App) -> None:
+    run_cell(offline, added=1, queue="first")
+    between = declare(offline, "between")
+    names = run_cell(offline, added=2, queue="second", attempts=5)
+
+    work = offline.tasks.get("work")
+    assert list(offline.tasks) == [work, between]
+    assert work is names["work"] is offline.tasks.find(b"work")
+    assert (work.queue.name, work.settings.attempts, await work(1)) == ("second", 5, 3)
+    for queue in ("first", "second"):  # tasks of the first one's queue are found as before
+        assert offline.get_task(f"{queue}-{MADE}").queue == queue
+
+
+def test_function_of_another_place_does_not_replace(offline: App) -> None:
+    names = run_cell(offline)
+    work = names["work"]
+    with pytest.raises(DefinitionError, match="two task functions are named 'work'"):
+        run_cell(offline, module="other")
+    for function in (names["other"], lambda: None, Some().work):
+        with pytest.raises(DefinitionError, match="two task functions are named 'work'"):
+            offline.task(name="work")(function)
+    for name, made in (("made", lambda: None), ("method", Some().work)):
+        offline.task(name=name)(made)
+        with pytest.raises(DefinitionError, match="two task functions are named"):
+            offline.task(name=name)(made)
+    assert offline.tasks.get("work") is work
+
+
+class Some:
+    def work(self) -> None: ...
+
+
+def test_function_that_adopts_a_stream_is_declared_again(offline: App) -> None:
+    run_cell(offline, stream="orders", group="g")
+    first = offline.tasks.get("work")
+    run_cell(offline, stream="orders", group="g")
+    second = offline.tasks.get("work")
+    assert second is not first
+    assert second.store is first.store, "who waits for its tasks goes on"
+    assert offline.tasks.adopting(second.store) is second
+
+    declare(offline, "other", stream="events", group="g")
+    with pytest.raises(DefinitionError, match="adopted by 'other' already"):
+        run_cell(offline, stream="events", group="g")
+    assert offline.tasks.get("work") is second
+    assert offline.tasks.adopting(second.store) is second
+
+    run_cell(offline, stream="orders", group="h", foreign_lease=10)
+    third = offline.tasks.get("work")
+    assert offline.get_task("orders:h:1-1")._store is third.store
+    assert {store.queue.group for store in offline.tasks.stores()} == {"g", "h"}
+    with pytest.raises(TaskNotFound):
+        offline.get_task("orders:g:1-1")
+
+
 def test_names_that_would_be_one_in_entries_are_two(offline: App) -> None:
     made = [declare(offline, name) for name in ("a b", "a%20b", "a%2520b")]
     assert len({function.wire_name for function in made}) == 3

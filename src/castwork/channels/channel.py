@@ -18,6 +18,7 @@ from castwork.channels.receipt import Receipt
 from castwork.channels.subscription import Subscription
 from castwork.model.errors import DefinitionError, InvalidArguments, ServerError
 from castwork.model.option_values import Check, Seconds, count, duration, seconds, settle, text
+from castwork.model.origin import is_declared_again
 from castwork.model.position import Position
 from castwork.redis.connections import Connections
 from castwork.store.histories import Histories
@@ -154,8 +155,9 @@ class Channel(Generic[E]):
             timeout: seconds that handling one event may take; groups only.
 
         Raises:
-            DefinitionError: a group on a channel without history, or an option has no such value;
-                the app is open, and this is called outside of its event loop.
+            DefinitionError: a group on a channel without history, or one that has another handler;
+                an option has no such value; the app is open, and this is called outside of its
+                event loop.
         """
         if handler is not None:
             self._add(handler)
@@ -172,10 +174,23 @@ class Channel(Generic[E]):
             if group is None:
                 self._add(function)
             else:
-                self.groups.append(GroupHandler(group, function, attempts, bound))
+                self._add_group(GroupHandler(group, function, attempts, bound))
             return function
 
         return register
+
+    def _add_group(self, made: GroupHandler) -> None:
+        """Add a group; the same handler, declared again, replaces what it was before."""
+        for number, before in enumerate(self.groups):
+            if before.group == made.group:
+                if not is_declared_again(before.handler, made.handler):
+                    raise DefinitionError(
+                        f"channel {self.name!r}: group {made.group!r} has a handler: give the"
+                        " other one a group of its own, as one handler of a group gets each event"
+                    )
+                self.groups[number] = made
+                return
+        self.groups.append(made)
 
     def _add(self, handler: Handler) -> None:
         self._handlers.append(handler)
@@ -255,10 +270,21 @@ class Channel(Generic[E]):
     async def start(self) -> None:
         """Begin to run this process's handlers, if there are any.
 
+        Warns where other programs listen to the plain Redis channel of this name, which a channel
+        with history does not use.
+
         Raises:
             ConnectionFailed: no server in time.
         """
         self._loop = asyncio.get_running_loop()
+        if self.has_history and (others := await self._histories.outsiders()):
+            logger.warning(
+                "channel %s has a history, but others listen to the plain Redis channel of its name"
+                " (%d of them): they hear no events, and what plain programs publish there is not"
+                " heard. Declare it without history=, or give this channel another name",
+                self.name,
+                others,
+            )
         if self._handlers and self._subscription is None:
             count = len(self._handlers)
             members = Members.of_channel(self._histories.place) if self.has_history else None

@@ -14,7 +14,14 @@ import asyncio
 import time
 from typing import NamedTuple
 
-from castwork.model.errors import DefinitionError, EffectUnknown, QueueFull, UndecodableEntry
+from castwork.model.errors import (
+    AuthenticationFailed,
+    DefinitionError,
+    EffectUnknown,
+    QueueFull,
+    ServerRefused,
+    UndecodableEntry,
+)
 from castwork.model.ids import new_id
 from castwork.model.position import START, Position
 from castwork.redis.connections import Connections
@@ -147,6 +154,21 @@ class Histories:
         """
         reply = await self.place.call("PUBLISH", self.place.name, event, idempotent=False)
         return int(reply)
+
+    async def outsiders(self) -> int:
+        """How many clients listen to the Redis channel of the channel's bare name.
+
+        They hear nothing that is published here: events of a history have a Redis channel of
+        their own. A cluster's node knows its own clients only, and an ACL may hide all: then 0.
+
+        Raises:
+            ConnectionFailed: no server in time.
+        """
+        try:
+            _, count = await self.place.call("PUBSUB", "NUMSUB", self.place.name)
+        except (AuthenticationFailed, ServerRefused):
+            return 0
+        return int(count)
 
     async def newest(self) -> StreamEntry | None:
         """The last entry, None where there is none."""

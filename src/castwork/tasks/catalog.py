@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from castwork.model.codec import decode_any
 from castwork.model.errors import DefinitionError, TaskNotFound, UnknownTask
 from castwork.model.ids import prefix_of
+from castwork.model.origin import is_declared_again
 from castwork.model.queue import Queue, QueueSettings, adopted_queue, check_queue_name
 from castwork.model.task_options import TaskSettings
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.function import TaskFunction
 from castwork.tasks.task import Task
+
+logger = logging.getLogger(__name__)
 
 Function = TaskFunction[Any, Any]
 
@@ -54,7 +58,9 @@ class Catalog:
         """
         name = settings.queue_name
         if settings.stream is not None:
-            return self._open_store(self._adopted_queue(settings, settings.stream))
+            queue = self._adopted_queue(settings, settings.stream)
+            declared = (f.store for f in self._adopting.values() if f.queue == queue)
+            return next(declared, None) or self._open_store(queue)
         if name in self._stream_names():
             raise DefinitionError(
                 f"task {settings.name!r}: queue {name!r} is that of an adopted stream: give the"
@@ -119,19 +125,35 @@ class Catalog:
         return other
 
     def add(self, function: Function) -> None:
-        """Register a function.
+        """Register a function; the same one, declared again, replaces what it was before.
+
+        Workers that run keep the functions that they began with.
 
         Raises:
-            DefinitionError: the name, or the stream that it adopts, is taken.
+            DefinitionError: another function has the name, or the stream that it adopts.
         """
-        if function.name in self._functions:
-            raise DefinitionError(
-                f"two task functions are named {function.name!r}: give one a name="
-            )
-        if function.queue.stream is not None:
-            self._adopt(function)
+        before = self._functions.get(function.name)
+        if before is not None:
+            if not is_declared_again(before.function, function.function):
+                raise DefinitionError(
+                    f"two task functions are named {function.name!r}: give one a name="
+                )
+            logger.info("task function %s is declared again and replaced", function.name)
+            self._abandon(before)
+        try:
+            if function.queue.stream is not None:
+                self._adopt(function)
+        except DefinitionError:
+            if before is not None and before.queue.stream is not None:
+                self._adopt(before)
+            raise
         self._functions[function.name] = function
         self._by_wire_name[function.wire_name] = function
+
+    def _abandon(self, function: Function) -> None:
+        """Let another function adopt a function's stream."""
+        self._adopting.pop(function.store.place.keys.prefix, None)
+        self._adopted_ids.pop(function.queue.id_prefix, None)
 
     def _adopt(self, function: Function) -> None:
         prefix = function.store.place.keys.prefix
