@@ -142,6 +142,9 @@ def test_tasks_show_and_cancel(backend: Up) -> None:
     text = backend.run("tasks", "show", task_id).stdout
     assert "running" in text
     assert "nap" in text
+    assert '{"seconds":300' in text
+    shown = parsed(backend, "tasks", "show", task_id)
+    assert shown["arguments"]["seconds"] == 300
     assert parsed(backend, "tasks", "cancel", task_id)["status"] == "cancelled"
     assert parsed(backend, "tasks", "show", task_id)["status"] == "cancelled"
 

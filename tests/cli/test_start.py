@@ -81,6 +81,14 @@ def test_a_server_too_old_is_one_line_naming_the_address(old_server: str) -> Non
     assert "6.2" in line
 
 
+@pytest.mark.parametrize("command", [(), ("tasks",), ("dead",)])
+def test_help_cuts_no_sentence_on_a_narrow_terminal(command: tuple[str, ...]) -> None:
+    told = castwork(*command, "--help", env=environment(COLUMNS="80")).stdout
+    commands = told.partition("Commands:")[2]
+    assert commands
+    assert "..." not in commands
+
+
 def test_a_url_that_is_none_is_one_line() -> None:
     line = refused("worker", "sample_app", "--redis", "http://h", code=2)
     assert "'http://h'" in line

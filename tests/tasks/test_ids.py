@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import redis
+from tests.eventually import eventually
 
 from castwork import App, AppSettings, Task, TaskFunction, TaskState
 from castwork.model.errors import TaskNotFound
@@ -178,3 +180,66 @@ async def test_guessed_id_of_a_named_task_names_no_task(
             await assert_unknown(app, guess)
         assert dump() == before
         assert await task.cancel()
+
+
+# -- what they were called with ---------------------------------------------------------------
+
+
+async def test_arguments_are_known_until_the_task_has_ended(
+    app: App, work: Work, gate: asyncio.Event
+) -> None:
+    async with app:
+        tasks = [
+            await work.enqueue(1),
+            await work.options(id="mine").enqueue(1),
+            await work.options(delay=60).enqueue(1),
+        ]
+        for task in tasks:
+            assert await task.arguments() == {"number": 1}
+        async with app.worker():
+            await eventually(lambda: _is(tasks[0], TaskState.RUNNING))
+            assert await tasks[0].arguments() == {"number": 1}
+            gate.set()
+            await tasks[0].result(timeout=10)
+        assert await tasks[0].arguments() is None
+        assert await app.get_task("q:nothing").arguments() is None
+
+
+async def test_arguments_of_a_dead_task_and_of_an_adopted_entry_are_known(
+    app: App, plain: redis.Redis, namespace: str
+) -> None:
+    @app.task(queue="q", attempts=1)
+    async def fail(number: int) -> None:
+        raise ValueError
+
+    @app.task(stream=f"{namespace}:orders", group="billing")
+    async def bill(number: int) -> None: ...
+
+    async with app:
+        task = await fail.enqueue(7)
+        async with app.worker(queues=["q"]):
+            await task.wait(timeout=10)
+        assert await task.arguments() == {"number": 7}
+        entry = plain.xadd(f"{namespace}:orders", {"number": "8"}).decode()
+        adopted = app.get_task(f"{bill.queue.id_prefix}:{entry}")
+        assert await adopted.arguments() == {"number": "8"}
+
+
+async def test_who_guesses_an_id_does_not_see_the_arguments(app: App, work: Work) -> None:
+    async with app:
+        task = await work.enqueue(1)
+        guessed = task.id[:-8] + new_digits()
+        assert await app.get_task(guessed).arguments() is None
+
+
+async def _is(task: Task[int], state: TaskState) -> bool:
+    return (await task.status()).status is state
+
+
+def test_ids_differ_in_digits_drawn_at_random() -> None:
+    drawn = [new_digits() for _ in range(2000)]
+    assert len(set(drawn)) == 2000
+    for position in range(len(drawn[0])):
+        assert len({one[position] for one in drawn}) > 25, "each digit takes all values"
+    following = {int(b, 32) - int(a, 32) for a, b in itertools.pairwise(drawn)}
+    assert len(following) > 1990, "none follows from the one before"

@@ -137,6 +137,15 @@ def parse_entry(fields: list[bytes]) -> Entry:
         raise UndecodableEntry(f"the entry's fields do not decode: {error}") from error
 
 
+def has_nonce(fields: list[bytes], nonce: str) -> bool:
+    """Whether an entry is of the task whose id has the nonce, not only where a guessed id says.
+
+    The digits behind the place are drawn at random, and stand in the entry too.
+    """
+    call = fields[1].split(b" ", 2) if fields[0] == b"call" else ()
+    return len(call) > 1 and call[1] == nonce.encode()
+
+
 def find_id(fields: list[bytes]) -> tuple[str, str]:
     """What an entry that does not decode still says of its task's id.
 

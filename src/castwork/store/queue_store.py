@@ -7,6 +7,7 @@ from castwork.model.settings import Limits
 from castwork.redis.connections import Connections
 from castwork.store.claims import Claims
 from castwork.store.enqueues import Enqueues
+from castwork.store.entries import Entries
 from castwork.store.letters import Letters
 from castwork.store.outcomes import Outcomes
 from castwork.store.outputs import Outputs
@@ -29,6 +30,7 @@ class QueueStore:
         outputs: the chunks of tasks.
         parked: tasks that wait for a time.
         letters: tasks that ran out of attempts, or can never run.
+        entries: what tasks were called with.
         unserved: warns those who wait for tasks that nobody serves.
     """
 
@@ -43,6 +45,7 @@ class QueueStore:
         self.outputs = Outputs(place, limits.output)
         self.parked = Parked(place)
         self.letters = Letters(place, limits.dead_letters)
+        self.entries = Entries(place, self.letters)
         self.unserved = Unserved(queue.name, RegisterPlace(connections, namespace))
 
     def claims(self, worker_id: str) -> Claims:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from castwork.model.entry import parse_entry
+from castwork.model.entry import has_nonce, parse_entry
 from castwork.model.errors import UndecodableEntry
 from castwork.model.ids import MadeId, parse_made_id, producer_of
 from castwork.model.record import Record, decode_record, encode_record
@@ -49,7 +49,7 @@ class Records:
             return await self._read_moved(found, task_id) if isinstance(found, bytes) else found
         if made is not None and made.entry is not None:
             page, raw = await self._look(made, task_id)
-            if raw is None and page and _is_of(page[0][1], made):
+            if raw is None and page and has_nonce(page[0][1], made.nonce):
                 return _waiting(page[0][1])
         else:
             link, keys = await self._place.link(), self._place.keys
@@ -117,15 +117,6 @@ class Records:
             ],
         )
         return None if reply == b"unknown" else TaskState(reply.decode())
-
-
-def _is_of(fields: list[bytes], made: MadeId) -> bool:
-    """Whether an entry is the task's, and not only in the place that a guessed id names.
-
-    The digits behind the place are drawn at random, and stand in the entry too.
-    """
-    call = fields[1].split(b" ", 2) if fields[0] == b"call" else ()
-    return len(call) > 1 and call[1] == made.nonce.encode()
 
 
 def _waiting(fields: list[bytes]) -> Record:

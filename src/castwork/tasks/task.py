@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from castwork.model.chunk import Chunk
+from castwork.model.codec import decode_any
 from castwork.model.errors import (
     ResultNotKept,
     ResultUnreadable,
@@ -20,6 +21,7 @@ from castwork.model.errors import (
     TaskExpired,
     TaskFailed,
     TaskNotFound,
+    UndecodableEntry,
 )
 from castwork.model.option_values import Seconds, patience
 from castwork.model.record import ErrorInfo, Record, TaskFacts, TaskStatus, status_of
@@ -135,6 +137,19 @@ class Task(Generic[R_co]):
         if record is None:
             raise TaskNotFound(f"no task {self.id}: it never was, or its record expired")
         return status_of(self.id, self.queue, record)
+
+    async def arguments(self) -> Any:
+        """The arguments by name, as plain values, while the task waits, runs or is dead; else None.
+
+        Raises:
+            ConnectionFailed: no server in time.
+            UndecodableEntry: what lies there is no task.
+        """
+        raw = await self._store.entries.arguments(self.id)
+        try:
+            return None if raw is None else decode_any(raw)
+        except (ValueError, RecursionError) as error:
+            raise UndecodableEntry(f"the arguments of task {self.id} are no JSON") from error
 
     async def cancel(self, timeout: Seconds = 10.0) -> bool:
         """Cancel the task, waiting or running.

@@ -24,7 +24,10 @@ _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 def doctor(
     module: ModuleToo = None, app: AppOption = None, redis: Redis = None, json: Json = False
 ) -> None:
-    """Check the server, the queues and the workers; exit code 1 if something is wrong."""
+    """Check the server, the queues and the workers.
+
+    Exit code 1 if something is wrong.
+    """
     loaded = load_app(module or app, redis)
     join_embedded(loaded)
     checks = asyncio.run(_examine(loaded))

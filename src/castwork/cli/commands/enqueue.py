@@ -35,7 +35,7 @@ def enqueue(  # noqa: PLR0913, PLR0917 - options are arguments
     ] = None,
     json: Json = False,
 ) -> None:
-    """Enqueue a call, and print its task id; with --wait its result instead."""
+    """Enqueue a call; print its task id, or with --wait its result."""
     options = CallOptions(priority=priority, delay=delay)
     if key is not None:
         options["key"] = key

@@ -38,7 +38,10 @@ def gateway(
     lifeline: Lifeline = None,
     listener: Annotated[int | None, typer.Option("--listener", hidden=True)] = None,
 ) -> None:
-    """Serve HTTP: the module's `api` if it is an ASGI app, else castwork's own gateway."""
+    """Serve HTTP: the module's own `api`, or castwork's gateway.
+
+    The module's `api` is served if it is an ASGI app.
+    """
     watch_lifeline(lifeline, grace=GRACE)
     app = load_app(module, redis)
     api = find_api(app, module)

@@ -28,7 +28,7 @@ def listen(
     redis: Redis = None,
     json: Json = False,
 ) -> None:
-    """Print each event of a channel as it comes, one a line, until Ctrl-C."""
+    """Print each event of a channel as it comes, until Ctrl-C."""
 
     async def run(app: App) -> None:
         following = asyncio.create_task(_follow(find_channel(app, channel), after, as_json=json))

@@ -21,7 +21,7 @@ def server(
         bool, typer.Option("--no-password", help="Let everyone on this machine in.")
     ] = False,
 ) -> None:
-    """Run the embedded Valkey or Redis on 127.0.0.1, until Ctrl-C or SIGTERM."""
+    """Run the embedded Valkey or Redis on a port of 127.0.0.1."""
     listen_on("127.0.0.1", port).close()  # a port in use is one line, and not the server's log
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

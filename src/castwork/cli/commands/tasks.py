@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -12,7 +13,10 @@ from castwork.cli.failure import FAILED
 from castwork.cli.options import AppOption, Json, Redis
 from castwork.cli.output import ago, print_json
 from castwork.cli.session import on_server
+from castwork.model.codec import encode_value
+from castwork.model.errors import UndecodableEntry
 from castwork.model.record import TaskStatus
+from castwork.model.safe_text import printable
 from castwork.model.states import TaskState
 
 tasks = typer.Typer(help="Look at a task, or cancel it.", no_args_is_help=True)
@@ -20,23 +24,37 @@ tasks = typer.Typer(help="Look at a task, or cancel it.", no_args_is_help=True)
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task id.")]
 
 
+class _Shown(TaskStatus, omit_defaults=True, kw_only=True):
+    """A status with the arguments, which are there while the task waits, runs or is dead."""
+
+    arguments: Any = None
+
+
 @tasks.command()
 def show(task_id: TaskId, app: AppOption = None, redis: Redis = None, json: Json = False) -> None:
-    """Show a task's status, and its result or error."""
+    """Show a task's status, arguments, and result or error."""
 
-    async def read(app: App) -> TaskStatus:
-        return await app.get_task(task_id).status()
+    async def read(app: App) -> tuple[TaskStatus, Any]:
+        task = app.get_task(task_id)
+        status = await task.status()
+        try:
+            return status, await task.arguments()
+        except UndecodableEntry as error:
+            return status, str(error)
 
-    found = on_server(app, redis, read)
+    found, arguments = on_server(app, redis, read)
     if json:
-        print_json(found)
+        print_json(_Shown(**msgspec.structs.asdict(found), arguments=arguments))
     else:
-        _print(found)
+        _print(found, arguments)
 
 
 @tasks.command()
 def cancel(task_id: TaskId, app: AppOption = None, redis: Redis = None, json: Json = False) -> None:
-    """Cancel a task, waiting or running; exit code 1 if it ends otherwise or goes on."""
+    """Cancel a task, waiting or running.
+
+    Exit code 1 if it ends otherwise or goes on.
+    """
 
     async def request(app: App) -> TaskStatus:
         task = app.get_task(task_id)
@@ -52,7 +70,7 @@ def cancel(task_id: TaskId, app: AppOption = None, redis: Redis = None, json: Js
         raise typer.Exit(FAILED)
 
 
-def _print(status: TaskStatus) -> None:
+def _print(status: TaskStatus, arguments: Any) -> None:
     lines = [
         ("task", status.task_id),
         ("status", status.status.value),
@@ -63,15 +81,18 @@ def _print(status: TaskStatus) -> None:
         ("started", _when(status.started_at)),
         ("finished", _when(status.finished_at)),
     ]
+    if arguments is not None:
+        lines.append(("arguments", printable(encode_value(arguments).decode(), 5000)))
     if status.result is not msgspec.UNSET:
-        lines.append(("result", bytes(status.result).decode()))
+        lines.append(("result", printable(bytes(status.result).decode(), sys.maxsize)))
     if status.error is not None:
-        lines.append(("error", f"{status.error.type}: {status.error.message}"))
+        lines.append(("error", printable(f"{status.error.type}: {status.error.message}", 2000)))
         if status.error.traceback:
-            lines.append(("", status.error.traceback.rstrip().replace("\n", "\n" + " " * 10)))
+            traceback = status.error.traceback.rstrip().split("\n")
+            lines += [("", printable(line, 500)) for line in traceback]
     for name, value in lines:
         if value:
-            typer.echo(f"{name:<10}{value}")
+            typer.echo(f"{name:<10} {value}")
 
 
 def _when(moment: float | None) -> str:
