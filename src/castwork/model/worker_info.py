@@ -7,7 +7,7 @@ import msgspec
 #: Milliseconds of silence after which a worker is taken off the register.
 FORGET_AFTER_MS = 30_000
 
-#: Running tasks listed per worker.
+#: Running tasks, and functions, listed per worker.
 LISTED = 100
 
 
@@ -30,6 +30,7 @@ class WorkerInfo(msgspec.Struct):
         running: the running tasks, 100 of them at most.
         processed: outcomes since the worker's start, by kind.
         v: version of the format.
+        functions: names of the functions that the worker has, 100 of them at most.
     """
 
     id: str
@@ -42,3 +43,4 @@ class WorkerInfo(msgspec.Struct):
     running: list[RunningTask]
     processed: dict[str, int]
     v: int = 1
+    functions: list[str] = []

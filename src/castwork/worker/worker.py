@@ -32,6 +32,7 @@ from castwork.worker.lease import LeaseKeeper
 from castwork.worker.quarantine import Quarantine
 from castwork.worker.queue_roles import QueueRoles
 from castwork.worker.reader import Reader
+from castwork.worker.strangers import warn_of_strangers
 from castwork.worker.timeouts import Timeouts
 from castwork.worker.watchdog import Watchdog
 from castwork.worker.workload import Workload
@@ -225,8 +226,9 @@ class Worker:
         watchdog = Watchdog(workloads, lease=lease_time, on_stuck=self._on_stuck)
         lease = LeaseKeeper(self._connections, workloads, watchdog, lease=lease_time)
         place = RegisterPlace(self._connections, self._app_settings.namespace)
+        members = Members.of_workers(place)
         heartbeat = Heartbeat(
-            Members.of_workers(place),
+            members,
             self.id,
             interval=self._settings.heartbeat,
             describe=self.describe,
@@ -238,6 +240,7 @@ class Worker:
                     await queue.control.start()
                     await queue.claims.create_groups()
                 await heartbeat.begin()
+                await warn_of_strangers(members, self.describe())
                 side = self._start_roles(roles, heartbeat)
                 hung = Hung(workloads, patience=lease_time, on_stuck=self._stop_stuck)
                 side += [roles.create_task(role.run()) for role in (Timeouts(workloads), hung)]
@@ -287,6 +290,7 @@ class Worker:
             sum(queue.workload.running for queue in self._queues),
             running[:LISTED],
             processed,
+            functions=sorted(function.name for function in self._catalog)[:LISTED],
         )
 
     # -- stopping -----------------------------------------------------------------------
