@@ -165,7 +165,7 @@ async def test_a_task_of_others_is_known_from_its_entry_on(theirs: Box, plain: r
     assert await status(theirs, waiting) is TaskState.QUEUED
     (token,) = await ours.take()
     assert token.task == waiting
-    assert await status(theirs, waiting) is TaskState.QUEUED, "it is not announced yet"
+    assert await status(theirs, waiting) is TaskState.RUNNING, "it is held, if not announced yet"
 
     await ours.outcomes.announce([(token.delivery, token.record(TaskState.RUNNING))])
     assert await status(theirs, waiting) is TaskState.RUNNING
@@ -203,6 +203,7 @@ async def test_a_task_ends_when_another_program_has_acknowledged_its_entry(
     plain.xadd(theirs.keys.output(task), {"n": 1})
     plain.xclaim(stream, "billing", "node-1", 0, [token.entry])
     assert await status(theirs, task) is TaskState.RUNNING, "it runs at another program"
+    assert 0 < plain.pttl(theirs.keys.record(task)) <= 86_400_000, "nobody else may end it"
 
     with heard:
         heard.subscribe(theirs.place.told(""))

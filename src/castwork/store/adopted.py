@@ -6,7 +6,7 @@ import re
 import time
 from typing import Any
 
-from castwork.model.ids import is_worker_id, producer_of
+from castwork.model.ids import producer_of
 from castwork.model.record import ErrorInfo, Record, decode_record, encode_record
 from castwork.model.states import TaskState
 from castwork.store.place import QueuePlace
@@ -55,8 +55,9 @@ class Adopted:
             elif kind == b"moved":
                 place: bytes = facts[0]
                 return place
-            elif kind == b"held" and not is_worker_id(name := facts[0].decode(errors="replace")):
-                return Record(TaskState.RUNNING, attempts=facts[1], worker=name)
+            elif kind == b"held":
+                holder = facts[0].decode(errors="replace")
+                return Record(TaskState.RUNNING, attempts=facts[1], worker=holder)
             else:
                 return None if kind == b"unknown" else Record(TaskState.QUEUED)
 

@@ -31,6 +31,11 @@ class EndedTasks(msgspec.Struct):
     outputs: Sequence[int]
 
 
+#: Milliseconds that the record of a task is kept which runs from an adopted stream: its end may be
+#: another program's, which writes no record. Without a record the pending entry tells that it runs.
+_ABROAD_TTL_MS = 86_400_000
+
+
 class Outcomes:
     """Stores what becomes of the tasks of one queue that one worker holds.
 
@@ -146,7 +151,8 @@ class Outcomes:
         records = [record for _, record in group]
         names = [keys.record(delivery.task_id) for delivery in deliveries]
         used = _lanes_of(deliveries)
-        rows = self._rows(EndedTasks(deliveries, records, [0] * len(group), ()), used, names)
+        ttls_ms = [0 if self._by_note[d.lane] else _ABROAD_TTL_MS for d in deliveries]
+        rows = self._rows(EndedTasks(deliveries, records, ttls_ms, ()), used, names)
         args: list[Any] = [len(used), self._worker_id, self._queue.group, len(group)]
         args += [self._by_note[lane] for lane in used]
         args += rows

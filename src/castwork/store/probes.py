@@ -52,10 +52,13 @@ FOR_DATA: dict[str, tuple[Any, ...]] = {
     "XGROUP": ("XGROUP", "CREATE", "KEY", "g", "0"),
     "XINFO": ("XINFO", "STREAM", "KEY"),
     "PUBLISH": ("PUBLISH", "KEY", ""),
+    "PUBSUB|NUMSUB": ("PUBSUB", "NUMSUB", "KEY"),
 }
 
 #: The commands without which an app works, with less comfort or speed.
-OPTIONAL = frozenset({"CLIENT|SETNAME", "CLIENT|UNBLOCK", "COMMAND|INFO", "INFO", "MSETEX"})
+OPTIONAL = frozenset(
+    {"CLIENT|SETNAME", "CLIENT|UNBLOCK", "COMMAND|INFO", "INFO", "MSETEX", "PUBSUB|NUMSUB"}
+)
 
 
 def probes(free: str) -> dict[str, tuple[Any, ...]]:

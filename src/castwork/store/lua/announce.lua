@@ -6,8 +6,8 @@
 -- KEYS  1 robbed   then lanes   then one record per attempt
 -- ARGV  1 number of lanes   2 worker   3 group   4 number of attempts
 --       then per lane 1: fenced by note, as only castwork's workers read it
---       then rows of attempts alike: lane, deliveries, number of its attempts, unused, channel,
---       message
+--       then rows of attempts alike: lane, deliveries, number of its attempts, ttl_ms of its
+--       records (0: none), channel, message
 --       then all entries, then all records
 -- RETURN  number of attempts announced
 -- USES owns holds
@@ -45,6 +45,9 @@ while at < entries do
     end
   end
   if values[1] then call('MSET', unpack(values)) end
+  if ARGV[at + 4] ~= '0' then
+    for i = 1, #values, 2 do call('PEXPIRE', values[i], ARGV[at + 4]) end
+  end
   if not mine then
     redis.pcall('PUBLISH', channel, message)
   else
