@@ -69,7 +69,8 @@ def _running(
     program: Path | str | None, choose: Callable[[str], tuple[str, dict[str, str]]]
 ) -> Iterator[str]:
     """Run a server at the URL and with the options that are chosen for its folder."""
-    with tempfile.TemporaryDirectory(prefix="castwork-test-") as folder:
+    # Not in the temporary folder of the test that is first to ask for a server of many tests.
+    with tempfile.TemporaryDirectory(prefix="castwork-test-", dir="/tmp") as folder:
         for _ in range(_ATTEMPTS):
             url, options = choose(folder)
             server = _start(str(program or find_binary()), Path(folder), options)

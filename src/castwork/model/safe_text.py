@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
+
+#: Unicode's spaces of other kinds (Zs); to ask `unicodedata` would cost every process its start.
+_SPACES = frozenset(map(chr, (0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000)))
 
 
 def safe_text(make: Callable[[], str]) -> str:
@@ -33,7 +35,7 @@ def printable(text: str, most: int = 300) -> str:
 
 def _printable(character: str) -> str:
     # A space of another kind does no harm, and repr would show its code.
-    if character.isprintable() or unicodedata.category(character) == "Zs":
+    if character.isprintable() or character in _SPACES:
         return character
     return repr(character)[1:-1]
 
