@@ -10,7 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 import redis
@@ -120,6 +121,58 @@ def test_without_a_credential_that_of_azure_identity_is_used(
 
     with pytest.raises(AuthenticationFailed, match="EnvironmentCredential"):
         EntraLogin()()
+
+
+class Entra:
+    """Entra ID as the HTTP client of azure-identity sees it; counts the tokens that it gives."""
+
+    def __init__(self, life: int) -> None:
+        self.given = 0
+        self._life = life
+
+    def send(self, request: Any, **_: Any) -> Any:
+        base = "https://login.microsoftonline.com/tenant"
+        answer: dict[str, object] = {
+            "issuer": base,
+            "authorization_endpoint": f"{base}/authorize",
+            "token_endpoint": f"{base}/token",
+        }
+        if "openid-configuration" not in request.url:
+            self.given += 1
+            token = token_of({"oid": IDENTITY, "number": self.given})
+            answer = {"access_token": token, "expires_in": self._life, "token_type": "Bearer"}
+        text = json.dumps(answer)
+        return SimpleNamespace(
+            request=request,
+            status_code=200,
+            headers={"Content-Type": "application/json"},
+            content_type="application/json",
+            text=lambda encoding=None: text,
+            body=text.encode,
+        )
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(("life", "tokens"), [(3600, 1), (310, 1), (290, 2)])
+def test_azure_identity_keeps_a_token_until_its_last_minutes(life: int, tokens: int) -> None:
+    identity = pytest.importorskip("azure.identity")
+    entra = Entra(life)
+    credential = identity.ClientSecretCredential(
+        "tenant", "client", "secret", transport=entra, disable_instance_discovery=True
+    )
+    login = EntraLogin(credential)
+
+    first, second = login(), login()
+
+    assert first.user == IDENTITY
+    assert first.expires_at == pytest.approx(time.time() + life, abs=5)
+    assert first.logs_in_as(second) == (tokens == 1)
+    assert entra.given == tokens
 
 
 @pytest.fixture

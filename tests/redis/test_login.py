@@ -205,7 +205,8 @@ async def test_the_same_login_once_more_is_no_news_and_a_new_one_is_awaited() ->
     def source() -> Credentials:
         nonlocal calls
         calls += 1
-        return Credentials("u", "old", end) if calls < 3 else Credentials("u", "new")
+        # Sources that know how long a token lasts reckon its end anew each time.
+        return Credentials("u", "old", end + calls) if calls < 3 else Credentials("u", "new")
 
     login = Login(source=source, retry_after=0.02)
     news: list[None] = []

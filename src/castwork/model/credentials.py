@@ -29,6 +29,10 @@ class Credentials(msgspec.Struct, frozen=True):
         """Whether the server would refuse them."""
         return self.expires_at is not None and self.expires_at <= time.time()
 
+    def logs_in_as(self, other: Credentials) -> bool:
+        """Whether user and password are the same; sources round the end now up and now down."""
+        return (self.user, self.password) == (other.user, other.password)
+
 
 #: Gives credentials at each call, those of the last call while they are good; may fail, and may
 #: take a while: a plain function is called in a thread, a coroutine function on the event loop.

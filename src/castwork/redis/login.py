@@ -130,11 +130,13 @@ class Login:
         if credentials.has_expired:
             raise AuthenticationFailed("the source of logins gave one that has expired")
         self._is_refused = False
-        if credentials == self._current[1]:
+        generation, before = self._current
+        if before is not None and before.logs_in_as(credentials):
+            self._current = (generation, credentials)
             self._schedule(_time_to_next_look(credentials, self.retry_after))
             return
         self._schedule(_time_to_renewal(credentials))
-        self._current = (self._current[0] + 1, credentials)
+        self._current = (generation + 1, credentials)
         for callback in tuple(self.on_renewed):
             callback()
 
