@@ -16,6 +16,7 @@ from castwork.model.names import quoted
 from castwork.model.queue import Queue, QueueSettings, adopted_queue
 from castwork.model.settings import AppSettings
 from castwork.model.task_options import TaskOptions, TaskSettings
+from castwork.model.twins import warn_of_twin
 from castwork.model.worker_options import WorkerOptions, WorkerSettings
 from castwork.redis.connections import Connections
 from castwork.redis.server import Needs
@@ -225,6 +226,7 @@ class App:
             AuthenticationFailed: the login is refused.
             ServerUnsupported: the server would lose tasks.
         """
+        warn_of_twin(App)
         await self._connections.open()
         try:
             for setting in self.shared_settings.values():

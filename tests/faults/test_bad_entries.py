@@ -77,7 +77,7 @@ async def test_undecodable_entries_are_buried_with_their_bytes(
     first = await tasks("count").enqueue_many(range(10))
     entries = [plain.xadd(lane, fields) for fields in BAD.values()]  # type: ignore[arg-type]
     last = await tasks("count").enqueue_many(range(10))
-    worker = await crew.one(concurrency=4)
+    worker = await crew.one(concurrency=4, unknown_grace=0.0)
     assert [await task.result(timeout=10) for task in first + last] == [
         2 * n for n in range(10)
     ] * 2

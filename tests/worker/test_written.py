@@ -86,7 +86,7 @@ def test_attempt_that_never_started_leaves_no_trace() -> None:
     assert next_entry(make_attempt(), None, uncounted=1, started=False).meta is None
     later = make_attempt(deliveries=2, meta=Meta(attempts=1, uncounted=1, errors=errors(1)))
     entry = next_entry(later, None, uncounted=1, started=False)
-    assert entry.meta == Meta(attempts=2, uncounted=1, errors=errors(1))
+    assert entry.meta == Meta(attempts=2, uncounted=2, errors=errors(1)), "the crash does not count"
 
 
 def test_entry_of_an_adopted_stream_waits_on_as_one_of_castworks_own() -> None:

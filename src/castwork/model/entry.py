@@ -34,6 +34,8 @@ class Meta(msgspec.Struct, omit_defaults=True):
         max_attempts: replaces the task function's `attempts`.
         timeout: replaces the task function's `timeout`, in seconds.
         errors: the last failures, newest last.
+        unknown_ms: the server's milliseconds when a worker first met the task without having its
+            function; 0 if none did.
         owner: the task's owner.
         tenant: the owner's tenant.
         labels: what is kept with the task for its function, text by text.
@@ -47,6 +49,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
     max_attempts: int = 0
     timeout: float = 0.0
     errors: list[ErrorInfo] = []
+    unknown_ms: int = 0
     owner: str = ""
     tenant: str = ""
     labels: dict[str, str] = {}

@@ -19,6 +19,7 @@ class WorkerOptions(TypedDict, total=False):
     announce_after: Seconds
     scheduler_interval: Seconds
     heartbeat: Seconds
+    unknown_grace: Seconds
 
 
 _CHECKS: dict[str, Check] = {
@@ -29,6 +30,7 @@ _CHECKS: dict[str, Check] = {
     "announce_after": duration(),
     "scheduler_interval": duration(above_zero=True),
     "heartbeat": duration(above_zero=True),
+    "unknown_grace": duration(),
 }
 
 
@@ -44,6 +46,8 @@ class WorkerSettings(msgspec.Struct, frozen=True):
         announce_after: seconds after which a task that still runs is announced as `running`.
         scheduler_interval: seconds between looks for due tasks.
         heartbeat: seconds between signs of life.
+        unknown_grace: seconds for which a task whose function this worker does not have is left to
+            other workers, before it becomes a dead letter.
     """
 
     concurrency: int = 100
@@ -53,6 +57,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     announce_after: float = 0.02
     scheduler_interval: float = 0.5
     heartbeat: float = 2.0
+    unknown_grace: float = 600.0
 
     def __post_init__(self) -> None:
         settle(self, _CHECKS)

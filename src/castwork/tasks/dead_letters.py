@@ -128,6 +128,7 @@ class DeadLetters:
             attempts=letter.attempts,
             uncounted=letter.attempts,
             errors=[],
+            unknown_ms=0,
             expires_ms=0,
         )
         record = b""

@@ -157,11 +157,17 @@ class Finisher:
         return self._release(attempt, outcome)
 
     def _park(self, attempt: Attempt, outcome: Park) -> Callable[[], Awaitable[bool]]:
-        entry = next_entry(attempt, outcome.error, uncounted=0)
+        unknown_ms = outcome.unknown_ms
+        entry = next_entry(
+            attempt, outcome.error, uncounted=0, started=not unknown_ms, unknown_ms=unknown_ms
+        )
         delay_ms = max(0, int(outcome.delay * 1000))
         parked, queued = b"", b""
         if self._keeps_records:
-            parked, queued = waiting_record(attempt, outcome.error, self._worker_id)
+            attempts = attempt.number - 1 if unknown_ms else attempt.number
+            parked, queued = waiting_record(
+                attempt, outcome.error, self._worker_id, attempts=attempts
+            )
         return partial(self._outcomes.park, attempt, entry, delay_ms, parked, queued)
 
     def _bury(self, attempt: Attempt, outcome: Bury) -> Callable[[], Awaitable[bool]]:

@@ -27,10 +27,15 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
 
 
 class Park(msgspec.Struct, frozen=True, gc=False):
-    """The task is tried again after `delay` seconds."""
+    """The task is tried again after `delay` seconds.
+
+    `unknown_ms` is the server's time since when workers do not have the task's function: then the
+    attempt does not count. It is 0 after an attempt that failed.
+    """
 
     delay: float
     error: ErrorInfo
+    unknown_ms: int = 0
 
 
 class Bury(msgspec.Struct, frozen=True, gc=False):
@@ -76,6 +81,10 @@ class NotKept:
 #: many losses, since machines that are taken away are no fault of the task; who allows one attempt
 #: wants no second.
 _CRASHES = 3
+
+#: Seconds that a task which is unknown here waits before another worker may claim it: at first, and
+#: at most.
+_SOONEST, _LATEST = 0.5, 30.0
 
 #: Exceptions of a group that decide before the others, in this order.
 _SIGNALS = (LeaseLost, Discard, Retry)
@@ -164,13 +173,42 @@ def before_start(attempt: Attempt, now_ms: int) -> Outcome | None:
             attempt=attempt.number - 1,
         )
         return Bury(lost)
+    return _expired(attempt, now_ms)
+
+
+def unknown(attempt: Attempt, error: ErrorInfo, now_ms: int, grace: float) -> Outcome:
+    """The outcome of an attempt whose function this worker does not have.
+
+    Other workers get the task, after waits that grow: in a rolling deploy the new ones know it.
+
+    Args:
+        attempt: the attempt.
+        error: says what is unknown.
+        now_ms: the server's time, 0 if unknown.
+        grace: seconds for which others may know the task.
+    """
+    expired = _expired(attempt, now_ms)
+    if expired is not None:
+        return expired
+    now_ms = _time_of(attempt, now_ms)
+    since = (attempt.meta.unknown_ms if attempt.meta is not None else 0) or now_ms
+    waited = (now_ms - since) / 1000
+    if waited >= grace:
+        return Bury(error)
+    return Park(min(max(_SOONEST, waited), _LATEST, grace - waited), error, since)
+
+
+def _time_of(attempt: Attempt, now_ms: int) -> int:
+    """The server's time: where a blocking read did not tell it, that of the entry, which is new."""
+    return max(now_ms, Position.parse(attempt.entry_id).major)
+
+
+def _expired(attempt: Attempt, now_ms: int) -> Finish | None:
+    """The end of an attempt whose task has passed its deadline; None for others."""
     meta = attempt.meta
     if meta is None or not meta.expires_ms:
         return None
-    # A blocking read does not tell the time, but brings entries that were added just now: then the
-    # entry's own id tells it.
-    now_ms = max(now_ms, Position.parse(attempt.entry_id).major)
-    if now_ms - attempt.entry().at <= meta.expires_ms:
+    if _time_of(attempt, now_ms) - attempt.entry().at <= meta.expires_ms:
         return None
     late = ErrorInfo("Expired", "its deadline passed before a worker could start it")
     return Finish(TaskState.EXPIRED, error=late)

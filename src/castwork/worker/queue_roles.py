@@ -38,7 +38,9 @@ class QueueRoles:
         self.claims = claims
         self.finisher = Finisher(workload, outcomes)
         self.announcer = Announcer(workload, outcomes, after=settings.announce_after)
-        understanding = Understanding(workload, catalog, callers)
+        understanding = Understanding(
+            workload, catalog, callers, unknown_grace=settings.unknown_grace
+        )
         self.runner = Runner(workload, understanding, limits.result, self.announcer, self.finisher)
         self.fetcher = Fetcher(workload, claims, self.runner, reader)
         self.recovery = Recovery(

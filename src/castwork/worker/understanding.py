@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from urllib.parse import unquote
+
 from castwork.model.codec import encode_value
 from castwork.model.entry import find_id, parse_entry, plain_fields
 from castwork.model.errors import UndecodableEntry, UnknownTask
 from castwork.model.ids import PlaceNames, lane_suffix, producer_of
+from castwork.model.safe_text import printable
 from castwork.tasks.catalog import Catalog
 from castwork.worker.attempt import Attempt
 from castwork.worker.callers.choose import Callers
-from castwork.worker.outcome import Bury, Outcome, before_start, describe
+from castwork.worker.outcome import Bury, Outcome, before_start, describe, unknown
 from castwork.worker.runnable import Runnable
 from castwork.worker.workload import Workload
+
+logger = logging.getLogger(__name__)
+
+#: Unknown names that are logged, at most: foreign producers may make up any number.
+_NAMES = 100
 
 
 class Understanding:
@@ -20,6 +29,7 @@ class Understanding:
     Args:
         catalog: the task functions.
         callers: how they are called.
+        unknown_grace: seconds for which tasks that are unknown here are left to other workers.
 
     Attributes:
         runnables: the functions that entries have named so far, by their names in entries.
@@ -27,7 +37,9 @@ class Understanding:
         suffixes: per lane the digits that stand in a task id behind the place.
     """
 
-    def __init__(self, workload: Workload, catalog: Catalog, callers: Callers) -> None:
+    def __init__(
+        self, workload: Workload, catalog: Catalog, callers: Callers, *, unknown_grace: float
+    ) -> None:
         self.runnables: dict[bytes, Runnable] = {}
         self.places = PlaceNames()
         self.suffixes = [lane_suffix(lane.priority) for lane in workload.queue.lanes]
@@ -35,6 +47,8 @@ class Understanding:
         self._queue = workload.queue
         self._catalog = catalog
         self._callers = callers
+        self._unknown_grace = unknown_grace
+        self._told: set[str] = set()
 
     def understand(self, attempt: Attempt, now_ms: int) -> Outcome | None:
         """Fill in an attempt from its entry.
@@ -52,6 +66,9 @@ class Understanding:
                 self._adopt(attempt)
             else:
                 self._decode(attempt)
+        except UnknownTask as error:
+            info = describe(error, attempt=attempt.number, worker_id=self._workload.worker_id)
+            return unknown(attempt, info, now_ms, self._unknown_grace)
         except Exception as error:  # whatever an entry holds, its neighbours must not suffer
             worker_id = self._workload.worker_id
             return Bury(describe(error, attempt=attempt.number, worker_id=worker_id))
@@ -90,8 +107,25 @@ class Understanding:
         if runnable is None:
             function = self._catalog.find(wire_name)
             if function is None:
-                raise UnknownTask(
-                    f"no task function is named {wire_name.decode(errors='replace')!r}"
-                )
+                name = unquote(wire_name.decode(errors="replace"))
+                self._tell_unknown(name)
+                raise UnknownTask(f"no task function is named {name!r}")
             runnable = self.runnables[wire_name] = self._callers.runnable(function)
         return runnable
+
+    def _tell_unknown(self, name: str) -> None:
+        """Log once per name that tasks of a function come, which this worker does not have."""
+        if name in self._told or len(self._told) >= _NAMES:
+            return
+        import difflib  # noqa: PLC0415 - few workers meet such tasks
+
+        self._told.add(name)
+        close = difflib.get_close_matches(name, [function.name for function in self._catalog], n=1)
+        logger.warning(
+            "queue %s: no task function is named %s here%s: its tasks are left to other workers"
+            " for %g s, then they are dead",
+            self._queue.name,
+            printable(repr(name)),
+            f" (there is {close[0]!r})" if close else "",
+            self._unknown_grace,
+        )

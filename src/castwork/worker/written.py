@@ -71,14 +71,24 @@ def letter_of(attempt: Attempt, error: ErrorInfo, lane: Lane) -> Letter:
 
 
 def next_entry(
-    attempt: Attempt, error: ErrorInfo | None, *, uncounted: int, started: bool = True
+    attempt: Attempt,
+    error: ErrorInfo | None,
+    *,
+    uncounted: int,
+    started: bool = True,
+    unknown_ms: int = 0,
 ) -> Entry:
     """The entry under which the task waits again, with the attempts and failures so far."""
     entry = attempt.entry()
     old = attempt.meta or Meta()
     if not started:
         # Its code did not run, so this delivery is no attempt of the task.
-        meta = msgspec.structs.replace(old, attempts=attempt.number - 1)
+        meta = msgspec.structs.replace(
+            old,
+            attempts=attempt.number - 1,
+            uncounted=old.uncounted + attempt.crashes,
+            unknown_ms=unknown_ms,
+        )
     else:
         errors = [*attempt.errors, *([error] if error is not None else [])]
         meta = msgspec.structs.replace(
@@ -86,6 +96,7 @@ def next_entry(
             attempts=attempt.number,
             uncounted=old.uncounted + attempt.crashes + uncounted,
             errors=errors[-_ERRORS_KEPT:],
+            unknown_ms=0,
         )
     entry.meta = None if meta == Meta() else meta
     return entry
