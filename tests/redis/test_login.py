@@ -17,7 +17,7 @@ from tests.redis.test_pushes import Heard, pushes_to
 
 from castwork.embedded import EmbeddedServer
 from castwork.model.credentials import Credentials
-from castwork.model.errors import AuthenticationFailed
+from castwork.model.errors import AuthenticationFailed, ServerUnavailable
 from castwork.redis.address import parse_url
 from castwork.redis.link import Link
 from castwork.redis.login import Login, _time_to_next_look
@@ -281,6 +281,56 @@ async def test_a_source_is_not_asked_at_each_refusal() -> None:
         await login.ready()
 
     assert len(calls) == 1
+
+
+async def test_the_lease_thread_waits_for_a_server_that_is_slow_to_take_a_token(
+    root: tuple[str, redis.Redis],
+) -> None:
+    url, plain = root
+    target = parse_url(url)
+    login = Login(source=lambda: Credentials("default", "token"))
+    await login.ready()
+    link, impatient = (
+        ThreadLink(lambda: target.seeds[0], one, target=target, name="t", timeout=0.1)
+        for one in (login, Login(Credentials("default", "password")))
+    )
+    plain.execute_command("CLIENT", "PAUSE", 600, "ALL")
+
+    with pytest.raises(ServerUnavailable):
+        impatient.call("PING")
+    assert link.call("PING") == b"PONG"
+    login._current = (2, Credentials("default", "another"))
+    connection = link.call("CLIENT", "ID")
+
+    assert link.call("CLIENT", "ID") == connection
+    assert link._generation == 2
+    link.close()
+    login.close()
+
+
+async def test_a_connection_lost_at_a_renewal_does_not_fail_the_command(
+    root: tuple[str, redis.Redis],
+) -> None:
+    url, plain = root
+    target = parse_url(url)
+    login = Login(source=lambda: Credentials("default", "token"))
+    await login.ready()
+    link = ThreadLink(lambda: target.seeds[0], login, target=target, name="t", timeout=5)
+    link.call("PING")
+    login._current = (2, Credentials("default", "another"))
+    ask = link._ask
+
+    def lose(sock: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
+        if commands[0][0] == "AUTH":
+            raise ConnectionResetError
+        return ask(sock, commands)
+
+    link._ask = lose  # type: ignore[method-assign]
+
+    assert link.call("PING") == b"PONG"
+    assert link.call("ACL", "WHOAMI") == b"default"  # over another connection
+    link.close()
+    login.close()
 
 
 def test_credentials_do_not_show_the_password() -> None:

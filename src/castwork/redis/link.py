@@ -22,16 +22,13 @@ from castwork.model.settings import LinkSettings
 from castwork.redis.address import Endpoint, Target
 from castwork.redis.backlog import Backlog, drop
 from castwork.redis.handshake import Greeting, connect, unreachable
-from castwork.redis.login import Login
+from castwork.redis.login import SLOW_LOGIN, Login
 from castwork.redis.relogin import Relogin
 from castwork.redis.replies import NothingDone, NotNow
 from castwork.redis.watch import INTERVAL, Watch
 from castwork.redis.wire import Call, Wire
 
 logger = logging.getLogger(__name__)
-
-#: Seconds that a login by token may take: the server may have to ask somebody else.
-_SLOW_LOGIN = 15.0
 
 
 class Link:
@@ -199,7 +196,7 @@ class Link:
         generation, credentials = await self._login.ready()
         timeout = self._settings.connect_timeout
         if self._login.is_renewed:
-            timeout = max(timeout, _SLOW_LOGIN)
+            timeout = max(timeout, SLOW_LOGIN)
         wire = Wire(loop, self._on_push, self._on_refused, self._cannot_serve, self._lost)
         try:
             async with asyncio.timeout(timeout):

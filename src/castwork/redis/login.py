@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 #: every `retry_after` seconds: many sources keep a token until some minutes before its end.
 _LAST_MINUTES = 240.0
 
+#: Seconds that a login by token may take: the server may have to ask somebody else.
+SLOW_LOGIN = 15.0
+
 
 class Login:
     """Keeps credentials that work, from before the first connection until `close`.

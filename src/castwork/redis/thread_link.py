@@ -13,7 +13,7 @@ import hiredis
 from castwork.model.errors import EffectUnknown, ServerRefused
 from castwork.redis.address import Endpoint, Target
 from castwork.redis.handshake import Greeting, keep_alive, unreachable
-from castwork.redis.login import Login
+from castwork.redis.login import SLOW_LOGIN, Login
 from castwork.redis.replies import CannotServe, error_of
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,8 @@ class ThreadLink:
         login: whom to log in.
         target: TLS and the database.
         name: shown by CLIENT LIST.
-        timeout: seconds for connecting, and for each reply.
+        timeout: seconds for connecting, and for each reply but that to a token as the login, which
+            the server may have to ask others about.
     """
 
     def __init__(
@@ -67,8 +68,6 @@ class ThreadLink:
         """
         sock = self._socket or self._connect()
         try:
-            if self._generation != self._login.generation and time.monotonic() >= self._next_login:
-                self._log_in_again(sock)
             reply = self._ask(sock, [command])[0]
         except (OSError, hiredis.ProtocolError) as error:
             self.close()
@@ -80,6 +79,8 @@ class ThreadLink:
             raise
         if isinstance(reply, CannotServe):
             self.close()  # the next call may find another server
+        elif self._generation != self._login.generation and time.monotonic() >= self._next_login:
+            self._log_in_again(sock)
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -97,7 +98,10 @@ class ThreadLink:
             self._reader = hiredis.Reader(replyError=error_of, notEnoughData=_PENDING)
             generation, credentials = self._login.current
             greeting = Greeting(self._target, credentials, self._name)
+            if self._login.is_renewed:
+                sock.settimeout(max(self._timeout, SLOW_LOGIN))
             greeting.check(self._ask(sock, greeting.commands()), self._endpoint)
+            sock.settimeout(self._timeout)
         except (OSError, hiredis.ProtocolError, ServerRefused) as error:
             self.close()
             is_tls = self._target.tls is not None
@@ -127,12 +131,23 @@ class ThreadLink:
             raise
 
     def _log_in_again(self, sock: socket.socket) -> None:
-        """Send the newest login; where it is refused the connection keeps its old login."""
+        """Send the newest login; where it is refused the connection keeps its old login.
+
+        It comes after the command: a server may take many seconds for it, and what the thread has
+        to say, such as that a lease goes on, cannot wait. The old login is still good.
+        """
         generation, credentials = self._login.current
         if credentials is None:
             return
         command = ("AUTH", credentials.user or "default", credentials.password)
-        refusal = self._ask(sock, [command])[0]
+        try:
+            sock.settimeout(max(self._timeout, SLOW_LOGIN))
+            refusal = self._ask(sock, [command])[0]
+            sock.settimeout(self._timeout)
+        except (OSError, hiredis.ProtocolError) as error:
+            self.close()
+            logger.warning("connection %s was lost at its login: %s", self._name, error)
+            return
         if isinstance(refusal, Exception):
             self._next_login = time.monotonic() + self._login.retry_after
             logger.warning("connection %s keeps its old login: %s", self._name, refusal)
