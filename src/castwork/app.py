@@ -16,7 +16,7 @@ from castwork.model.names import quoted
 from castwork.model.queue import Queue, QueueSettings, adopted_queue
 from castwork.model.settings import AppSettings
 from castwork.model.task_options import TaskOptions, TaskSettings
-from castwork.model.twins import warn_of_twin
+from castwork.model.twins import find_twin
 from castwork.model.worker_options import WorkerOptions, WorkerSettings
 from castwork.redis.connections import Connections
 from castwork.redis.server import Needs
@@ -226,7 +226,7 @@ class App:
             AuthenticationFailed: the login is refused.
             ServerUnsupported: the server would lose tasks.
         """
-        warn_of_twin(App)
+        find_twin(self)  # which is warned of
         await self._connections.open()
         try:
             for setting in self.shared_settings.values():
@@ -281,7 +281,8 @@ class App:
         """
         from castwork.worker.worker import Worker
 
-        catalog = self._catalog.with_functions(self._group_functions())
+        functions = [*self._group_functions(), *self._functions_of_twin()]
+        catalog = self._catalog.with_functions(functions)
         stores = catalog.stores() if queues is None else catalog.serving(queues)
         return Worker(
             self._connections,
@@ -315,6 +316,15 @@ class App:
                 made = self._make(runner, settings, self._open_store(queue))
                 self._groups[name] = group, made
         return [function for _, function in self._groups.values()]
+
+    def _functions_of_twin(self) -> list[TaskFunction[..., Any]]:
+        """What other modules declared on a second copy of this app, see `find_twin`."""
+        twin = find_twin(self)
+        return [
+            self._make(one.function, one.settings, self._catalog.store_for(one.settings))
+            for one in (twin.tasks if twin is not None else ())
+            if one.name not in self._catalog
+        ]
 
     # -- finding ------------------------------------------------------------------------
 

@@ -1,42 +1,58 @@
-"""Twins: a program that was loaded a second time, under the name of its file."""
+"""Twins: the objects of a program that was loaded a second time, under the name of its file.
+
+`python program.py` runs the file as `__main__`; who imports `program` runs it again, and gets other
+objects than the program itself.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from types import ModuleType
+from typing import TypeVar
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _told: set[str] = set()
 
 
-def warn_of_twin(kind: type) -> None:
-    """Warn once if the program's main file was imported too, and both have objects of a type.
+def find_twin(one: T) -> T | None:
+    """The object that has the same name in the imported copy of the program, as `one` in the first.
 
-    `python program.py` runs the file as `__main__`; who imports `program` runs it again and gets
-    other objects: an App there has tasks that this one's worker does not know.
+    A warning says once that there are two.
+
+    Args:
+        one: an object that the program's main file has under some name.
     """
     main = sys.modules.get("__main__")
     file = getattr(main, "__file__", None)
-    if main is None or file is None or not _has(main, kind):
-        return
-    for name, module in list(sys.modules.items()):
-        if module is main or getattr(module, "__file__", None) != file or name in _told:
+    if main is None or file is None:
+        return None
+    names = [name for name, value in vars(main).items() if value is one]
+    if not names:
+        return None
+    for module in list(sys.modules.values()):
+        if module is main or getattr(module, "__file__", None) != file:
             continue
-        if _has(module, kind):
-            _told.add(name)
-            logger.warning(
-                "%s is loaded twice, as `__main__` and as `%s`, so that there are two %ss with"
-                " tasks of their own: put the %s into a file that the program imports, or start"
-                " the program with `castwork up %s`",
-                file,
-                name,
-                kind.__name__,
-                kind.__name__,
-                name,
-            )
+        twin = vars(module).get(names[0])
+        if isinstance(twin, type(one)) and twin is not one:
+            _warn(file, module.__name__, names[0])
+            return twin
+    return None
 
 
-def _has(module: ModuleType, kind: type) -> bool:
-    return any(isinstance(value, kind) for value in vars(module).values())
+def _warn(file: str, module: str, name: str) -> None:
+    if module in _told:
+        return
+    _told.add(module)
+    logger.warning(
+        "%s is loaded twice, as `__main__` and as `%s`, so that there are two `%s`: their tasks run"
+        " in one worker, but channels and settings are two. Put `%s` into a file that the program"
+        " imports, or start the program with `castwork up %s`",
+        file,
+        module,
+        name,
+        name,
+        module,
+    )
