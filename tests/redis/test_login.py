@@ -418,6 +418,25 @@ async def test_every_connection_follows_a_login_that_rotates_under_load(
     login.close()
 
 
+async def test_a_server_that_is_slow_to_take_a_renewed_login_is_waited_for(
+    root: tuple[str, redis.Redis],
+) -> None:
+    url, plain = root
+    passwords = iter(["one", "two"])
+    login = Login(source=lambda: Credentials("default", next(passwords)))
+    link = link_to(url, login=login)
+    await link.open()
+    gone = lost(link)
+    plain.execute_command("CLIENT", "PAUSE", 1600, "ALL")
+
+    await login.renew()
+
+    await eventually(lambda: link._relogin._generation == 2)
+    assert not gone.is_set()
+    await link.close()
+    login.close()
+
+
 async def test_a_refused_renewal_leaves_the_connection_as_it_is(
     root: tuple[str, redis.Redis],
 ) -> None:

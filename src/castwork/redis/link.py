@@ -300,4 +300,5 @@ class Link:
         self._next_look = loop.call_later(INTERVAL, self._look)
         self._backlog.expire()
         if self._wire is not None:
-            self._watch.look(self._wire, self.endpoint, loop.time())
+            slack = SLOW_LOGIN if self._relogin.is_under_way else 0.0
+            self._watch.look(self._wire, self.endpoint, loop.time(), slack=slack)

@@ -35,6 +35,11 @@ class Relogin:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the server has yet to answer to a login; it may ask others, and take its time."""
+        return self._task is not None
+
     def connected(self, generation: int) -> None:
         """Note the login of a new connection, and send a newer login that came meanwhile."""
         if self._look not in self._login.on_renewed:

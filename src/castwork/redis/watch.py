@@ -42,13 +42,14 @@ class Watch:
         """Forget the times of the connection before, for a new one."""
         self._quiet_since = self._unanswered_since = now
 
-    def look(self, wire: Wire, where: object, now: float) -> None:
+    def look(self, wire: Wire, where: object, now: float, *, slack: float = 0.0) -> None:
         """Look at the connection once.
 
         Args:
             wire: the connection.
             where: its server, for the log and for errors.
             now: loop time.
+            slack: seconds that the server may now be silent on top of that.
         """
         if wire.heard:
             wire.heard = False
@@ -59,7 +60,7 @@ class Watch:
                 self._quiet_since = now
                 wire.send(Call(_NOBODY, _PING, 0.0, True))
             return
-        if now - self._unanswered_since > self._settings.ping_timeout + self._patience:
+        if now - self._unanswered_since > self._settings.ping_timeout + self._patience + slack:
             logger.warning("%s is silent, connection %s is given up", where, self._name)
             wire.abort()
             return
