@@ -53,7 +53,7 @@ def test_a_healthy_server_has_nothing_to_mend() -> None:
         ({"persistence": Persistence(True, False, True)}, "persistence", "fail", "failed", "room"),
         ({"persistence": Persistence(False, True, False)}, "persistence", "fail", "failed", "room"),
         ({"peers": 3}, "cluster", "fail", "3 primaries.*MOVED", "without cluster mode"),
-        ({"peers": 0}, "cluster", "fail", "a node of a cluster", "without cluster mode"),
+        ({"peers": 0}, "cluster", "warn", "a node of a cluster", "without cluster mode"),
         ({"protocol": 2}, "protocol", "warn", "RESP3", ""),
         ({"pings": [0.02] * 3}, "latency", "warn", "20.00 ms", "SLOWLOG"),
         ({"skew": -3.0}, "clock", "warn", "3000 ms", "timedatectl"),

@@ -122,14 +122,12 @@ def _persistence(found: Persistence) -> Check:
 
 
 def _cluster(peers: int) -> Check:
-    """What a node of a cluster with others means."""
-    text = f"one of {peers} primaries" if peers else "a node"
-    return fail(
-        "cluster",
-        f"{text} of a cluster: castwork asks this node alone, and calls for other nodes' keys fail"
-        " with MOVED",
-        "use a server without cluster mode, or a proxy with one address",
-    )
+    """What it means that the server is a node of a cluster; 0 where it hides the others."""
+    risk = "castwork asks this node alone, and calls for keys of other nodes fail with MOVED"
+    mend = "use a server without cluster mode, or a proxy with one address"
+    if not peers:
+        return warn("cluster", f"a node of a cluster: if there are others, {risk}", mend)
+    return fail("cluster", f"one of {peers} primaries of a cluster: {risk}", mend)
 
 
 def _protocol(version: int) -> Check:
