@@ -67,7 +67,7 @@ def test_every_script_is_documented_with_its_keys() -> None:
     for script in all_of_them:
         row = shown[script.name]
         if len(row) == 4:
-            numbered = re.findall(r"\b(\d) (\w+)", _header(script, "KEYS", "ARGV"))
+            numbered = re.findall(r"\b(\d+) (\w+)", _header(script, "KEYS", "ARGV"))
             fixed = row[1].partition(";")[0].split(", ")
             assert len(fixed) == len(numbered), script.name
 

@@ -238,24 +238,34 @@ async def test_a_retry_or_a_new_begin_of_the_group_does_not_end_a_task(
     assert await status(theirs, foreign_id(theirs, entries[1])) is TaskState.RUNNING
 
 
-async def test_a_waiting_entry_is_cancelled_unless_others_read_the_stream_too(
+async def test_a_waiting_entry_is_cancelled_and_stays_where_others_read_the_stream_too(
     theirs: Box, plain: redis.Redis
 ) -> None:
-    stream = theirs.keys.lanes[3]
+    stream, keys = theirs.keys.lanes[3], theirs.keys
     first, second = (plain.xadd(stream, {"n": n}) for n in range(2))
-    task = foreign_id(theirs, second)
+    task, heard = foreign_id(theirs, second), plain.pubsub(ignore_subscribe_messages=True)
 
-    reply = await theirs.records.cancel(task, KNOWN)
+    with heard:
+        heard.subscribe(keys.control)
+        heard.get_message(timeout=5)
+        for _ in range(2):
+            assert await theirs.records.cancel(task, KNOWN) is TaskState.CANCELLED
+            assert await status(theirs, task) is TaskState.CANCELLED
+        if theirs.queue.notes_cancels:
+            message = await eventually(lambda: heard.get_message(timeout=0.1))
+            assert message["data"] == f"{task}\nunwanted".encode()
 
-    if theirs.queue.owned:
-        assert reply is TaskState.CANCELLED
-        assert await status(theirs, task) is TaskState.CANCELLED
-        assert await theirs.records.cancel(task, KNOWN) is TaskState.CANCELLED
-    else:
-        assert reply is TaskState.RUNNING, "who takes it is asked to cancel it"
-        assert await status(theirs, task) is TaskState.QUEUED
-    left = [first] if theirs.queue.owned else [first, second]
-    assert [token.entry for token in await theirs.alice.take()] == left
+    plain.delete(keys.record(task))  # as its time to live does
+    unwanted = {task} if theirs.queue.notes_cancels else set()
+    assert await status(theirs, task) is (TaskState.CANCELLED if unwanted else None)
+    assert await theirs.bob.claims.unwanted() == unwanted
+    left = [first, second] if unwanted else [first]
+    tokens = await theirs.alice.take()
+    assert [token.entry for token in tokens] == left
+    assert await theirs.bob.claims.unwanted() == unwanted, "it may come back"
+    await theirs.alice.finish(tokens, [token.record(TaskState.CANCELLED) for token in tokens])
+    assert await theirs.bob.claims.unwanted() == set()
+    assert not plain.exists(keys.unwanted)
 
 
 async def test_a_key_that_holds_something_else_is_told(box: Box, plain: redis.Redis) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -48,12 +49,13 @@ async def test_entry_of_a_slow_program_is_taken_after_the_lease_of_foreign_consu
     assert [one["consumer"] for one in held] == [b"node-1"] * len(left)
 
 
+@pytest.mark.parametrize("keeps", [False, True], ids=["deleted", "kept"])
 async def test_waiting_entry_is_cancelled_before_any_worker_comes(
-    app: App, namespace: str, plain: redis.Redis
+    app: App, namespace: str, plain: redis.Redis, keeps: bool
 ) -> None:
     stream, ran = f"{namespace}:events", []
 
-    @app.task(stream=stream, group="g")
+    @app.task(stream=stream, group="g", keep_entries=keeps)
     async def work(n: int) -> None:
         ran.append(n)
 
@@ -69,6 +71,31 @@ async def test_waiting_entry_is_cancelled_before_any_worker_comes(
         with pytest.raises(TaskNotFound):
             await app.get_task(f"{stream}:g:1-1").result(timeout=10)
     assert ran == [2]
+
+
+async def test_entry_that_is_cancelled_while_the_workers_are_busy_is_dropped_by_them(
+    app: App, namespace: str, plain: redis.Redis
+) -> None:
+    stream, ran = f"{namespace}:events", []
+    began, go = asyncio.Event(), asyncio.Event()
+
+    @app.task(stream=stream, group="g", keep_entries=True)
+    async def work(n: int) -> None:
+        ran.append(n)
+        began.set()
+        await go.wait()
+
+    async with app, app.worker(concurrency=1):
+        first, second, third = (plain.xadd(stream, {"n": n}).decode() for n in (1, 2, 3))
+        await asyncio.wait_for(began.wait(), 10)
+        cancelled = app.get_task(f"{stream}:g:{second}")
+        assert await cancelled.cancel()
+        go.set()
+        for entry in (first, third):
+            await app.get_task(f"{stream}:g:{entry}").result(timeout=10)
+        await eventually(lambda: plain.xpending(stream, "g")["pending"] == 0)
+        assert (await cancelled.status()).status is TaskState.CANCELLED
+        assert (ran, plain.xlen(stream)) == ([1, 3], 3)
 
 
 async def test_task_ends_when_another_program_acknowledges_what_a_lost_worker_left(

@@ -89,6 +89,11 @@ class Queue(msgspec.Struct, frozen=True):
         return f"{self.stream}:{self.group_part}"
 
     @property
+    def notes_cancels(self) -> bool:
+        """Whether cancels of waiting entries are noted, as others read the stream too."""
+        return self.stream is not None and self.keeps_records and not self.owned
+
+    @property
     def group_part(self) -> str:
         """The group as a part of keys and ids: a name without the marks that divide those."""
         return quoted(self.group, ":{}")

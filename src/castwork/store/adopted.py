@@ -18,6 +18,10 @@ _ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}\Z")
 _GONE_TTL_MS = 3_600_000
 
 
+#: States of entries that wait and have no record.
+_WAITING = {b"waiting": TaskState.QUEUED, b"cancelled": TaskState.CANCELLED}
+
+
 class Adopted:
     """Looks at the entries of one queue's adopted stream; of no use to other queues."""
 
@@ -59,11 +63,12 @@ class Adopted:
                 holder = facts[0].decode(errors="replace")
                 return Record(TaskState.RUNNING, attempts=facts[1], worker=holder)
             else:
-                return None if kind == b"unknown" else Record(TaskState.QUEUED)
+                return None if kind == b"unknown" else Record(_WAITING[kind])
 
     async def _trace(self, task_id: str, entry: str, ending: list[Any]) -> list[Any]:
         keys = self._place.keys
-        names = [keys.lanes[-1], keys.record(task_id), keys.moved, keys.output(task_id)]
+        names = [keys.lanes[-1], keys.record(task_id), keys.moved]
+        names += [keys.output(task_id), keys.unwanted]
         reply: list[Any] = await self._place.run(
             TRACE, names, [self._place.queue.group, entry, task_id, *ending]
         )

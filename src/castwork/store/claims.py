@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from castwork.model.errors import OutOfMemory, ServerRefused
 from castwork.store.place import QueuePlace
-from castwork.store.scripts import ABANDON, CLAIM, RECOVER, RETIRE
+from castwork.store.scripts import ABANDON, CLAIM, RECOVER, RETIRE, UNWANTED
 
 #: Milliseconds after which an idle worker without tasks is forgotten.
 _FORGET_AFTER_MS = 3_600_000
@@ -209,6 +209,18 @@ class Claims:
         for lane in self._lanes:
             held += int(await self._place.run(ABANDON, [lane], args))
         return held
+
+    async def unwanted(self) -> set[str]:
+        """Ids of tasks that were cancelled while they waited in a stream that others read too.
+
+        Forgets those that the group has done with. Where castwork deletes entries there are none.
+        """
+        if not self._place.queue.notes_cancels:
+            return set()
+        names = [self._place.keys.unwanted, self._lanes[-1]]
+        return {
+            task_id.decode() for task_id in await self._place.run(UNWANTED, names, [self._group])
+        }
 
     async def retire(self, worker_id: str = "") -> int:
         """Forget a worker that leaves, and what nothing has needed for an hour.

@@ -66,6 +66,7 @@ class QueueKeys:
         sent: the answers to the last calls of producers.
         moved: task id to lane and entry, for tasks whose id does not name their entry.
         robbed: notes of the workers that entries were taken from.
+        unwanted: entries of an adopted stream that were cancelled, and that others read too.
         parked: tasks that wait for a time.
         due: ids of parked tasks by the time that they wait for.
         dead: dead letters; `letters` finds them by task id.
@@ -83,6 +84,7 @@ class QueueKeys:
         self.sent = f"{prefix}:sent"
         self.moved = f"{prefix}:moved"
         self.robbed = f"{prefix}:robbed"
+        self.unwanted = f"{prefix}:unwanted"
         self.parked = f"{prefix}:parked"
         self.due = f"{prefix}:due"
         self.dead = f"{prefix}:dead"

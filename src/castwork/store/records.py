@@ -88,13 +88,14 @@ class Records:
 
         Returns:
             The task's status: `cancelled`, another final status, or `running` when its worker was
-            told, or its entry lies in an adopted stream that others read, too. None if the server
-            knows no such task; then every worker was told.
+            told. None if the server knows no such task; then every worker was told.
         """
         keys, made = self._place.keys, parse_made_id(task_id)
         names = [keys.record(task_id), keys.due, keys.parked, keys.moved]
         names += [keys.own[priority] for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)]
-        names += [keys.output(task_id), *keys.lanes[3:]]
+        names.append(keys.output(task_id))
+        if self._place.queue.stream is not None:
+            names += [keys.lanes[-1], keys.unwanted]
         place = nonce = ""
         if entry := self._adopted.entry_of(task_id):
             place = f"stream:{entry}"

@@ -1,9 +1,12 @@
-"""Control: hears requests to cancel tasks that this worker runs."""
+"""Control: hears requests to cancel tasks that this worker runs, or may be given."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
+from castwork.model.errors import NotOpen, ServerError
+from castwork.store.claims import Claims
 from castwork.store.place import QueuePlace
 from castwork.worker.attempt import Ending
 from castwork.worker.workload import Workload
@@ -15,27 +18,53 @@ class Control:
     """Listens to the control channel of one queue.
 
     `Task.cancel` repeats the request until the task has ended, so a message that is lost during a
-    reconnect delays the cancellation by a second.
+    reconnect delays the cancellation by a second. An entry that waits in a stream which others
+    read, too, is noted on the server instead; what was noted during a reconnect is read after it.
     """
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload, claims: Claims) -> None:
         self._workload = workload
+        self._claims = claims
         self._place: QueuePlace = workload.store.place
+        self._loading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to listen."""
         await self._place.listen_control(self)
+        await self._load()
 
     def stop(self) -> None:
         """Stop listening."""
         self._place.unlisten_control(self)
+        if self._loading is not None:
+            self._loading.cancel()
 
     def on_message(self, payload: bytes) -> None:
-        """Cancel a task, if this worker runs it."""
-        attempt = self._workload.find(payload.decode(errors="replace"))
+        """Cancel a task, if this worker runs it, or once this worker is given it."""
+        task_id, _, word = payload.decode(errors="replace").partition("\n")
+        if word == "unwanted":
+            self._workload.unwanted.add(task_id)
+        self._cancel(task_id)
+
+    def on_resumed(self) -> None:
+        """Read what was noted meanwhile; requests to cancel what runs are repeated."""
+        if self._place.queue.notes_cancels:
+            self._loading = asyncio.get_running_loop().create_task(self._load_again())
+
+    def _cancel(self, task_id: str) -> None:
+        attempt = self._workload.find(task_id)
         if attempt is not None and not attempt.finished:
             logger.info("task %s is cancelled on request", attempt.task_id)
             attempt.end(Ending.CANCEL)
 
-    def on_resumed(self) -> None:
-        """Nothing to catch up: requests are repeated."""
+    async def _load(self) -> None:
+        self._workload.unwanted |= await self._claims.unwanted()
+
+    async def _load_again(self) -> None:
+        try:
+            await self._load()
+        except (NotOpen, ServerError) as error:
+            logger.warning("queue %s: cancels not read: %s", self._place.queue.name, error)
+            return
+        for task_id in self._workload.unwanted:
+            self._cancel(task_id)

@@ -78,11 +78,18 @@ class Recovery:
             if self._passes % _RETIRE_EVERY == 0:
                 await self._claims.retire()
                 await self._trim()
+                await self._forget_cancels()
         except NoGroup:
             logger.debug("queue %s: no group to sweep yet", self._workload.queue.name)
         wait = self._lease * random.uniform(0.15, 0.35)
         # A worker that takes a dead one's place looks soon for what its supervisor has given back.
         return min(wait, _FIRST) if self._passes == 1 else wait
+
+    async def _forget_cancels(self) -> None:
+        """Forget cancels of entries that the group has done with; new ones stay."""
+        unwanted = self._workload.unwanted
+        known = set(unwanted)
+        unwanted -= known - await self._claims.unwanted()
 
     async def _trim(self) -> None:
         """Purge dead letters beyond those that are kept."""

@@ -10,10 +10,11 @@ from castwork.model.entry import find_id, parse_entry, plain_fields
 from castwork.model.errors import UndecodableEntry, UnknownTask
 from castwork.model.ids import PlaceNames, lane_suffix, producer_of
 from castwork.model.safe_text import printable
+from castwork.model.states import TaskState
 from castwork.tasks.catalog import Catalog
 from castwork.worker.attempt import Attempt
 from castwork.worker.callers.choose import Callers
-from castwork.worker.outcome import Bury, Outcome, before_start, describe, unknown
+from castwork.worker.outcome import Bury, Finish, Outcome, before_start, describe, unknown
 from castwork.worker.runnable import Runnable
 from castwork.worker.workload import Workload
 
@@ -59,7 +60,8 @@ class Understanding:
 
         Returns:
             None when the attempt may begin, else its outcome: the entry cannot be decoded, its
-            function is unknown, its attempts are used up, or its deadline has passed.
+            function is unknown, its attempts are used up, its deadline has passed, or it was
+            cancelled while it waited.
         """
         try:
             if attempt.origin.is_foreign:
@@ -72,6 +74,8 @@ class Understanding:
         except Exception as error:  # whatever an entry holds, its neighbours must not suffer
             worker_id = self._workload.worker_id
             return Bury(describe(error, attempt=attempt.number, worker_id=worker_id))
+        if attempt.task_id in self._workload.unwanted:
+            return Finish(TaskState.CANCELLED)
         return before_start(attempt, now_ms)
 
     def _adopt(self, attempt: Attempt) -> None:

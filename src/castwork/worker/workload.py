@@ -26,6 +26,8 @@ class Workload:
     Attributes:
         held: per lane the attempts by entry id.
         running: slots that are taken.
+        unwanted: tasks that were cancelled while they waited in a stream that others read too; an
+            attempt at one of them is dropped.
         paused: whether nothing may begin, as a task runs alone in the worker.
         lingering: attempts that have ended while their plain functions go on in their threads, by
             the monotonic time of the end. Each still takes its slot.
@@ -38,6 +40,7 @@ class Workload:
         self.capacity = capacity
         self.running = 0
         self.paused = False
+        self.unwanted: set[str] = set()
         self.lingering: dict[Attempt, float] = {}
         self.origins = [
             Origin(number, lane.name == "stream", store.outputs)

@@ -1,9 +1,10 @@
 -- Cancel a task: at once while it waits, by a message to its worker while it runs.
 -- Idempotent: a task that has ended keeps its outcome. An entry of an adopted stream is deleted
--- while its group has not been given it, unless others read the stream too.
+-- while its group has not been given it; where others read the stream too it is noted as unwanted,
+-- and whichever worker is given it drops it.
 --
 -- KEYS  1 record   2 due   3 parked   4 moved   5 high   6 normal   7 low   8 output
---       9 adopted stream
+--       9 adopted stream   10 unwanted
 -- ARGV  1 id   2 place that the id names ('': none)   3 nonce of the entry at that place
 --       4 record of the cancelled task   5 ttl_ms   6 control channel   7 group   8 channel
 --       9 1: entries of the adopted stream may be deleted
@@ -29,7 +30,13 @@ local removed = 0
 if call('ZREM', KEYS[2], id) == 1 then
   removed = call('HDEL', KEYS[3], id)
 elseif found and lane == 'stream' then
-  if ARGV[9] == '1' then removed = call('XDEL', lanes.stream, entry) end
+  removed = 1
+  if ARGV[9] == '1' then
+    call('XDEL', lanes.stream, entry)
+  else
+    call('HSET', KEYS[10], id, entry)
+    redis.pcall('PUBLISH', ARGV[6], id .. '\nunwanted')
+  end
 elseif found then
   local pending = redis.pcall('XPENDING', lanes[lane], ARGV[7], entry, entry, 1)
   if pending.err or not pending[1] then removed = call('XDEL', lanes[lane], entry) end
