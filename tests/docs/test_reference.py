@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from types import ModuleType
@@ -144,8 +145,19 @@ def test_every_metric_is_documented() -> None:
     }
 
 
-def test_every_public_name_is_in_the_reference() -> None:
+def _shown() -> list[str]:
+    """What the pages of the Python API are made from."""
     pages = "".join(page.read_text() for page in (REFERENCE / "api").glob("*.md"))
-    shown = {line.rsplit(".", 1)[-1] for line in re.findall(r"^::: (\S+)$", pages, re.M)}
+    return re.findall(r"^::: (\S+)$", pages, re.M)
+
+
+@pytest.mark.parametrize("path", _shown())
+def test_what_the_reference_shows_is_where_it_says(path: str) -> None:
+    module, _, name = path.rpartition(".")
+    assert hasattr(importlib.import_module(module), name)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    shown = {path.rsplit(".", 1)[-1] for path in _shown()}
     elsewhere = set(SETTINGS) | {"CastworkError"}  # on the pages on settings and errors
     assert set(castwork.__all__) - elsewhere <= shown
