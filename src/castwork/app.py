@@ -269,7 +269,8 @@ class App:
         """Make a worker for this app's task functions and group handlers.
 
         Args:
-            queues: names of the queues to serve; all by default.
+            queues: names of the queues to serve; a slot that becomes free goes to the first of
+                them that has tasks. All by default, in turn.
             on_stuck: called with the reason when the process should be replaced: on a thread when
                 the event loop has been blocked for longer than a lease and past a task's timeout,
                 or, once the worker has stopped, when plain functions that hang took all slots of a
@@ -283,11 +284,10 @@ class App:
 
         functions = [*self._group_functions(), *self._functions_of_twin()]
         catalog = self._catalog.with_functions(functions)
-        stores = catalog.stores() if queues is None else catalog.serving(queues)
         return Worker(
             self._connections,
             catalog,
-            stores,
+            catalog.serving(queues),
             WorkerSettings.of(options),
             self.settings,
             around=self._around_task,

@@ -231,8 +231,11 @@ def test_queues_to_serve_are_chosen_by_name(offline: App) -> None:
     other = declare(offline, "other", queue="other")
     catalog = offline.tasks
 
-    assert catalog.serving(["other", "other"]) == [other.store]
-    served = catalog.serving(["orders"])
+    assert catalog.serving(["other", "other"]) == ([other.store], True)
+    assert catalog.serving() == (catalog.stores(), False)
+    names = [store.queue.name for store in catalog.serving(["other", "orders"]).stores]
+    assert names == ["other", "orders", "orders", "orders"]
+    served = catalog.serving(["orders"]).stores
     assert own.store in served
     assert {store.queue.stream for store in served} == {None, "orders"}
     assert len(served) == 3

@@ -10,6 +10,7 @@ from castwork.tasks.function import TaskFunction
 from castwork.worker.attempt import Attempt, Origin
 from castwork.worker.callers.coroutine import coroutine_caller
 from castwork.worker.runnable import Runnable
+from castwork.worker.workload import Workload
 
 NONCE = b"PRODU100000001"
 ENTRY_ID = b"1764000000000-0"
@@ -43,7 +44,8 @@ def make_attempt(
 ) -> Attempt:
     """An attempt that a worker has understood and not begun."""
     queue = function.queue
-    origin = Origin(lane, queue.lanes[lane].name == "stream", function.store.outputs)
+    lending = Workload(function.store, "alice", 1).lending
+    origin = Origin(lane, queue.lanes[lane].name == "stream", function.store.outputs, lending)
     entry = Entry(function.wire_name, NONCE, b'{"number":7}', "", at, meta)
     fields = [f if isinstance(f, bytes) else f.encode() for f in entry.fields()]
     if at:

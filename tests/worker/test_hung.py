@@ -95,7 +95,7 @@ async def test_functions_that_hang_are_named_when_no_slot_is_left(
 ) -> None:
     told: list[str] = []
     roles = await make_roles(capacity=2)
-    hung = Hung([roles.workload], patience=15.0, on_stuck=told.append)
+    hung = Hung([roles.workload], slots=99, patience=15.0, on_stuck=told.append)
     await hang.enqueue_many([(), ()])
     await roles.fetcher.claim(2)
     for attempt in roles.workload.attempts:

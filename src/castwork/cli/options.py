@@ -30,10 +30,13 @@ Redis = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Queues = Annotated[
-    str | None, typer.Option("--queues", metavar="A,B", help="Queues to serve; all by default.")
+    str | None,
+    typer.Option(
+        "--queues", metavar="A,B", help="Queues to serve, the first one first; all by default."
+    ),
 ]
 Concurrency = Annotated[
-    int | None, typer.Option("--concurrency", min=1, help="Tasks of one queue that run at once.")
+    int | None, typer.Option("--concurrency", min=1, help="Tasks that run at once, of all queues.")
 ]
 Lease = Annotated[
     float | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from castwork.model.codec import decode_any
 from castwork.model.errors import DefinitionError, TaskNotFound, UnknownTask
@@ -19,6 +19,18 @@ from castwork.tasks.task import Task
 logger = logging.getLogger(__name__)
 
 Function = TaskFunction[Any, Any]
+
+
+class Served(NamedTuple):
+    """The queues that a worker serves.
+
+    Attributes:
+        stores: the queues.
+        in_order: whether an earlier one has the free slots first; else all in turn.
+    """
+
+    stores: list[QueueStore]
+    in_order: bool
 
 
 class Catalog:
@@ -98,22 +110,28 @@ class Catalog:
         """The queues of all functions, in the order in which they were declared."""
         return list({f.store.place.keys.prefix: f.store for f in self}.values())
 
-    def serving(self, names: Iterable[str]) -> list[QueueStore]:
-        """The queues of some names, each once; an adopted stream's groups have one name.
+    def serving(self, names: Iterable[str] | None = None) -> Served:
+        """The queues of some names, in their order, each once; all queues without names.
+
+        An adopted stream's groups have one name.
 
         Raises:
-            DefinitionError: there are no names, or no function uses a queue of one of them.
+            DefinitionError: `names` is empty, or no function uses a queue of one of them.
         """
+        stores = self.stores()
+        if names is None:
+            return Served(stores, in_order=False)
         if isinstance(names, str):
             raise DefinitionError(f"queues is {names!r}: give a list of names")
-        chosen, stores = set(names), self.stores()
+        order = list(dict.fromkeys(names))
         known = {store.queue.name for store in stores}
         there = f"there are: {sorted(known)}"
-        if not chosen:
+        if not order:
             raise DefinitionError(f"no queue to serve is named; {there}")
-        for name in sorted(chosen - known):
+        for name in sorted(set(order) - known):
             raise DefinitionError(f"no task function uses queue {name!r}; {there}")
-        return [store for store in stores if store.queue.name in chosen]
+        chosen = [store for store in stores if store.queue.name in order]
+        return Served(sorted(chosen, key=lambda store: order.index(store.queue.name)), True)
 
     # -- functions ----------------------------------------------------------------------
 

@@ -84,8 +84,7 @@ class OutputReader:
                         yield chunk
                 record = await self._next_record()
                 if record is None:
-                    with self._patience.waiting(self._states.on_resumed):
-                        await self._tail.wait()
+                    await self._patience.wait(self._tail.wait(), self._states.on_resumed)
             async for chunk in self._rest():
                 yield chunk
             yield record

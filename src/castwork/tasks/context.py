@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -28,9 +29,18 @@ class RunningAttempt(Protocol):
     def output(self) -> ChunkWriter:
         """Where the attempt's chunks go."""
 
+    def lend_slot(self) -> AbstractAsyncContextManager[None]:
+        """Around a wait for another task: the slot is lent meanwhile."""
+
 
 _current: ContextVar[RunningAttempt] = ContextVar("castwork_attempt")
 set_current = _current.set
+
+
+def attempt_here() -> RunningAttempt | None:
+    """The attempt that runs here; None outside of tasks."""
+    return _current.get(None)
+
 
 _PLAIN = Meta()
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
 from castwork.store.unserved import Unserved
+from castwork.tasks.context import attempt_here
 
 #: Seconds of waiting after which it is time to ask whether any worker serves the queue.
 _SOON = 3.0
@@ -26,12 +26,21 @@ class Patience:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
-    @contextmanager
-    def waiting(self, look_again: Callable[[], None]) -> Iterator[None]:
-        """Around a wait: `look_again` is called when the wait has taken long, and must end it."""
+    async def wait(self, news: Awaitable[object], look_again: Callable[[], None]) -> None:
+        """Wait for news. Inside of a task its slot is lent meanwhile, so that others may run.
+
+        Args:
+            news: ends the wait.
+            look_again: called when the wait has taken long, and must end it.
+        """
         self._timer = self._loop.call_later(_SOON, self._on_soon, look_again)
         try:
-            yield
+            attempt = attempt_here()
+            if attempt is None:
+                await news
+            else:
+                async with attempt.lend_slot():
+                    await news
         finally:
             self._timer.cancel()
 

@@ -30,6 +30,10 @@ class _Waiter:
     def on_resumed(self) -> None:
         self.changed.set()
 
+    async def news(self) -> None:
+        """Wait for news."""
+        await self.changed.wait()
+
 
 async def wait_for_outcome(
     store: QueueStore,
@@ -65,8 +69,7 @@ async def wait_for_outcome(
                 record = None if is_heard else await _look(store, task_id, since is not None)
                 if record is not None:
                     return record
-                with patience.waiting(waiter.changed.set):
-                    await waiter.changed.wait()
+                await patience.wait(waiter.news(), waiter.changed.set)
                 waiter.changed.clear()
                 store.place.check_open()
                 # Woken without a record: the connection was away, or a while has passed. Perhaps

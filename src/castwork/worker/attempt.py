@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, nullcontext
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from castwork.model.position import Position
 from castwork.model.record import ErrorInfo
 from castwork.store.outputs import Outputs
 from castwork.worker.emitter import Emitter
+from castwork.worker.lending import Lending
 from castwork.worker.runnable import Runnable
 
 
@@ -38,11 +40,13 @@ class Origin(NamedTuple):
         lane: position of the lane among the queue's lanes.
         is_foreign: whether the lane is an adopted stream, with entries that others write.
         outputs: where chunks of the queue's tasks go.
+        lending: lends the slots of attempts that wait for other tasks.
     """
 
     lane: int
     is_foreign: bool
     outputs: Outputs
+    lending: Lending
 
 
 class Attempt(Delivery):
@@ -136,6 +140,16 @@ class Attempt(Delivery):
         if self.emitter is None:
             self.emitter = Emitter(self.origin.outputs, self.task_id, self.number)
         return self.emitter
+
+    def lend_slot(self) -> AbstractAsyncContextManager[None]:
+        """Around a wait for another task: the slot is lent meanwhile.
+
+        Outside of the worker's event loop, as in a loop that a plain function runs, it is not.
+        """
+        runner = self.runner
+        if runner is None or runner.get_loop() is not asyncio.get_running_loop():
+            return nullcontext()
+        return self.origin.lending.waiting(self)
 
     @property
     def counted(self) -> int:

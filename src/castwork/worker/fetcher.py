@@ -53,6 +53,7 @@ class Fetcher:
         self._fitting = _MOST
         self._must_sweep = False
         self._stopping = False
+        self._gave_back = False
 
     # -- what the reader asks -----------------------------------------------------------
 
@@ -60,6 +61,11 @@ class Fetcher:
     def place(self) -> QueuePlace:
         """The queue, for the reader."""
         return self._workload.store.place
+
+    @property
+    def rank(self) -> int:
+        """The queue's place among the worker's queues."""
+        return self._workload.rank
 
     @property
     def wants(self) -> int:
@@ -73,11 +79,12 @@ class Fetcher:
     def take(self, batch: Batch) -> None:
         """Begin the entries that a read brought; hand back those beyond the free slots.
 
-        The server counts entries per lane, so that one read may bring a few too many.
+        The server counts entries per lane, and other queues may have taken slots during the read,
+        so that one read may bring a few too many.
         """
         self._fitting = _fitting(batch)
         self._runner.begin(batch)
-        self._runner.release_waiting()
+        self._gave_back = self._runner.release_waiting() > 0
 
     # -- the loop -----------------------------------------------------------------------
 
@@ -85,7 +92,7 @@ class Fetcher:
         """Claim until `stop`; the groups must have been made."""
         more = True
         while not self._stopping:
-            if self._workload.free <= 0:
+            if self._workload.is_full:
                 await self._workload.wait_free()
                 # A task that waited meanwhile may be past its deadline; only a claim brings the
                 # server's time.
@@ -114,7 +121,7 @@ class Fetcher:
             await self._drain()
             return False
         batch = await self._reader.wait(self)
-        return batch is not None and batch.filled
+        return batch is not None and (batch.filled or self._gave_back)
 
     def stop(self) -> None:
         """Stop claiming; the reader must be stopped behind it."""

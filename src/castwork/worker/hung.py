@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from time import monotonic
 
+from castwork.worker.attempt import Attempt
 from castwork.worker.workload import Workload
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ class Hung:
     whose slots are all taken so gets nothing done here: only a new process helps.
 
     Args:
+        slots: tasks that run at once, of all queues together.
         patience: seconds that the functions may go on after their attempts have ended.
         on_stuck: called, once, with the functions that hang.
     """
@@ -27,10 +29,12 @@ class Hung:
         self,
         workloads: Sequence[Workload],
         *,
+        slots: int,
         patience: float,
         on_stuck: Callable[[str], None] | None,
     ) -> None:
         self._workloads = workloads
+        self._slots = slots
         self._patience = patience
         self._on_stuck = on_stuck
         self._warned = False
@@ -43,7 +47,13 @@ class Hung:
 
     def check(self, now: float) -> str:
         """Look at monotonic time `now`; return which functions hang, empty for none."""
-        found = next(filter(None, (self._look(one, now) for one in self._workloads)), "")
+        overdue = [self._overdue(one, now) for one in self._workloads]
+        found = ""
+        for workload, hung in zip(self._workloads, overdue, strict=True):
+            if len(hung) >= workload.capacity:
+                found = _say(f"queue {workload.queue.name}", hung)
+        if not found and sum(map(len, overdue)) >= self._slots:
+            found = _say("the worker", [attempt for hung in overdue for attempt in hung])
         if found and not self._warned:
             logger.error("%s", found)
             if self._on_stuck is not None:
@@ -51,12 +61,13 @@ class Hung:
         self._warned = bool(found)
         return found
 
-    def _look(self, workload: Workload, now: float) -> str:
-        overdue = [a for a, since in workload.lingering.items() if now - since > self._patience]
-        if len(overdue) < workload.capacity:
-            return ""
-        names = sorted({attempt.task for attempt in overdue})
-        return (
-            f"queue {workload.queue.name}: all {len(overdue)} slots are taken by functions that go"
-            f" on in threads after their attempts have ended: {', '.join(names)}"
-        )
+    def _overdue(self, workload: Workload, now: float) -> list[Attempt]:
+        return [a for a, since in workload.lingering.items() if now - since > self._patience]
+
+
+def _say(where: str, hung: Sequence[Attempt]) -> str:
+    names = sorted({attempt.task for attempt in hung})
+    return (
+        f"{where}: all {len(hung)} slots are taken by functions that go on in threads after their"
+        f" attempts have ended: {', '.join(names)}"
+    )

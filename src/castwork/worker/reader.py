@@ -20,6 +20,10 @@ class Idle(Protocol):
         """The queue."""
 
     @property
+    def rank(self) -> int:
+        """Its place among the worker's queues: the first takes what it may first."""
+
+    @property
     def wants(self) -> int:
         """Entries that each of the queue's lanes may bring."""
 
@@ -80,7 +84,7 @@ class Reader:
                 self._joined.clear()
                 await self._joined.wait()
                 continue
-            members = list(self._idle)
+            members = sorted(self._idle, key=lambda queue: queue.rank)
             try:
                 batches = await self._read(members)
             except Unblocked:
@@ -99,7 +103,8 @@ class Reader:
             self._resolve(queue, None)
 
     async def _read(self, members: list[Idle]) -> list[Batch]:
-        count = min(queue.wants for queue in members)
+        # The queues share the worker's slots.
+        count = max(1, min(queue.wants for queue in members) // len(members))
         self._reading, self._is_ending = True, False
         self._members = members
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -66,7 +65,8 @@ class Runner:
         self._limit = result_limit
         self._announcer = announcer
         self._finisher = finisher
-        self._waiting: deque[Attempt] = deque()
+        self._waiting = workload.waiting
+        workload.fill = self._fill
         self._stopping = False
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
@@ -222,13 +222,14 @@ class Runner:
         # cycle, which only the garbage collector would free.
         attempt.runner = None
         workload, thread = self._workload, attempt.thread
+        if workload.lending.lenders:
+            workload.lending.take_back(attempt)
         if thread is None or thread.done():
             workload.running -= 1
-            workload.signal()
         else:
             self._linger(attempt, thread)
         self._finisher.take(attempt, outcome)
-        self._fill()
+        workload.freed()
 
     def _fill(self) -> None:
         """Run attempts that wait, as far as slots are free."""
@@ -256,5 +257,4 @@ class Runner:
         workload = self._workload
         del workload.lingering[attempt]
         workload.running -= 1
-        workload.signal()
-        self._fill()
+        workload.freed()

@@ -22,9 +22,10 @@ from castwork.store.members import Members
 from castwork.store.place import RegisterPlace
 from castwork.store.queue_store import QueueStore
 from castwork.store.reads import BlockingReads
-from castwork.tasks.catalog import Catalog
+from castwork.tasks.catalog import Catalog, Served
 from castwork.tasks.chain import Chain
 from castwork.worker.attempt import Attempt, Ending
+from castwork.worker.bound import Bound
 from castwork.worker.callers.choose import Callers
 from castwork.worker.heartbeat import Heartbeat
 from castwork.worker.hung import Hung
@@ -53,7 +54,7 @@ class Worker:
 
     Args:
         catalog: the task functions.
-        stores: the queues to serve.
+        served: the queues to serve.
         settings: how the worker behaves.
         app_settings: namespace and bounds.
         around: the wrappers that are called around each task.
@@ -72,7 +73,7 @@ class Worker:
         self,
         connections: Connections,
         catalog: Catalog,
-        stores: Sequence[QueueStore],
+        served: Served,
         settings: WorkerSettings,
         app_settings: AppSettings,
         *,
@@ -80,13 +81,14 @@ class Worker:
         on_start: Sequence[StartHook] = (),
         on_stuck: Callable[[str], None] | None = None,
     ) -> None:
-        if not stores:
+        if not served.stores:
             raise DefinitionError("the worker has nothing to do: no task function is registered")
         self.id = ""
         self.started = asyncio.Event()
         self._connections = connections
         self._catalog = catalog
-        self._stores = list(stores)
+        self._stores = served.stores
+        self._in_order = served.in_order
         self._settings = settings
         self._app_settings = app_settings
         self._around = around
@@ -178,23 +180,34 @@ class Worker:
     # -- making -------------------------------------------------------------------------
 
     def _capacity(self, store: QueueStore) -> int:
-        return store.queue.settings.concurrency or self._settings.concurrency
+        most = self._settings.concurrency
+        return min(store.queue.settings.concurrency or most, most)
+
+    @property
+    def _all_slots(self) -> int:
+        """Tasks that run at once, of all queues together."""
+        return min(sum(map(self._capacity, self._stores)), self._settings.concurrency)
 
     def _make_threads(self) -> ThreadPoolExecutor:
         """A pool with a thread per slot; each thread starts when it is needed.
 
         A slot stays taken for as long as its thread is, so that no task waits for a thread.
         """
-        most = sum(map(self._capacity, self._stores))
-        return ThreadPoolExecutor(max_workers=most, thread_name_prefix="castwork-task")
+        return ThreadPoolExecutor(self._all_slots, thread_name_prefix="castwork-task")
 
     async def _make_roles(self, threads: ThreadPoolExecutor) -> None:
         limits = self._app_settings.limits
         callers = Callers(threads, limits, self._around)
         shared: Reader | None = None
-        workloads = [Workload(store, self.id, self._capacity(store)) for store in self._stores]
+        bound = None
+        if len(self._stores) > 1:
+            bound = Bound(self._all_slots, in_order=self._in_order)
+        workloads = [
+            Workload(store, self.id, self._capacity(store), bound) for store in self._stores
+        ]
         quarantine = Quarantine(workloads, patience=self._settings.lease * 4)
-        for store, workload in zip(self._stores, workloads, strict=True):
+        for workload in workloads:
+            store = workload.store
             joins = store.queue.stream is None and self._connections.joins_slots
             reader = shared if joins and shared is not None else await self._make_reader(store)
             if joins:
@@ -242,7 +255,12 @@ class Worker:
                 await heartbeat.begin()
                 await warn_of_strangers(members, self.describe())
                 side = self._start_roles(roles, heartbeat)
-                hung = Hung(workloads, patience=lease_time, on_stuck=self._stop_stuck)
+                hung = Hung(
+                    workloads,
+                    slots=self._all_slots,
+                    patience=lease_time,
+                    on_stuck=self._stop_stuck,
+                )
                 side += [roles.create_task(role.run()) for role in (Timeouts(workloads), hung)]
                 self.started.set()
                 names = [store.queue.name for store in self._stores]
@@ -286,7 +304,7 @@ class Worker:
             os.getpid(),
             self._started_at,
             [store.queue.name for store in self._stores],
-            sum(queue.workload.capacity for queue in self._queues),
+            self._all_slots,
             sum(queue.workload.running for queue in self._queues),
             running[:LISTED],
             processed,

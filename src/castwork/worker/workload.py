@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from castwork.store.queue_store import QueueStore
 from castwork.worker.attempt import Attempt, Ending, Origin
+from castwork.worker.bound import Bound
+from castwork.worker.lending import Lending
 
 
 class Workload:
@@ -22,10 +25,15 @@ class Workload:
         store: the queue.
         worker_id: the worker's unique id.
         capacity: tasks that run at once.
+        bound: the slots of all queues of the worker, None where there is this queue alone.
 
     Attributes:
         held: per lane the attempts by entry id.
-        running: slots that are taken.
+        running: slots that are taken, by attempts that run or wait.
+        waiting: attempts that were claimed and wait for a slot.
+        lending: attempts that wait for other tasks, and have no slot meanwhile.
+        rank: the queue's place among the worker's queues.
+        fill: runs attempts that wait, as far as slots are free.
         unwanted: tasks that were cancelled while they waited in a stream that others read too; an
             attempt at one of them is dropped.
         paused: whether nothing may begin, as a task runs alone in the worker.
@@ -33,7 +41,9 @@ class Workload:
             the monotonic time of the end. Each still takes its slot.
     """
 
-    def __init__(self, store: QueueStore, worker_id: str, capacity: int) -> None:
+    def __init__(
+        self, store: QueueStore, worker_id: str, capacity: int, bound: Bound | None = None
+    ) -> None:
         self.store = store
         self.queue = store.queue
         self.worker_id = worker_id
@@ -41,9 +51,12 @@ class Workload:
         self.running = 0
         self.paused = False
         self.unwanted: set[str] = set()
+        self.waiting: deque[Attempt] = deque()
+        self.lending = Lending(self)
+        self.fill: Callable[[], None] = lambda: None
         self.lingering: dict[Attempt, float] = {}
         self.origins = [
-            Origin(number, lane.name == "stream", store.outputs)
+            Origin(number, lane.name == "stream", store.outputs, self.lending)
             for number, lane in enumerate(self.queue.lanes)
         ]
         self.held: list[dict[bytes, Attempt]] = [{} for _ in self.origins]
@@ -51,6 +64,8 @@ class Workload:
         self._closed = False
         self._awaited = False
         self._changed = asyncio.Event()
+        self._bound = bound
+        self.rank = 0 if bound is None else bound.join(self)
 
     # -- attempts -----------------------------------------------------------------------
 
@@ -92,14 +107,44 @@ class Workload:
     @property
     def slots(self) -> int:
         """Tasks that may run at once, at present."""
-        return 0 if self.paused else self.capacity
+        return 0 if self.paused else self._room
+
+    @property
+    def _room(self) -> int:
+        if self._bound is None:
+            return self.capacity
+        return min(self.capacity, self._bound.room_for(self))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether an attempt that was begun may go on, also while nothing may begin."""
+        return self.running - len(self.waiting) < self._room
+
+    @property
+    def busy(self) -> int:
+        """Slots that tasks have, or want to go on."""
+        held = len(self) - len(self.lending.lenders)
+        return max(self.running, held - self.capacity) + len(self.lending.resuming)
+
+    @property
+    def taken(self) -> int:
+        """Slots that tasks have, or that are kept for tasks that are being claimed."""
+        return self.busy + self._reserved
+
+    @property
+    def is_full(self) -> bool:
+        """Whether tasks have all slots, so that nothing can be claimed until some end."""
+        if self.paused or self.busy >= self.capacity:
+            return True
+        return self._bound is not None and self._bound.is_full
 
     @property
     def free(self) -> int:
         """Tasks that may be claimed now."""
         if self.paused:
             return 0
-        return self.capacity - max(self.running, len(self) - self.capacity) - self._reserved
+        free = self.capacity - self.taken
+        return free if self._bound is None else min(free, self._bound.free)
 
     @contextmanager
     def reserve(self, count: int) -> Iterator[None]:
@@ -111,11 +156,36 @@ class Workload:
             self._reserved -= count
             self.signal()
 
+    def freed(self) -> None:
+        """A slot may be free: run what waits in this worker, then let fetchers claim."""
+        if self._bound is not None:
+            self._bound.freed()
+        else:
+            self.settle()
+            self.signal()
+
+    def settle(self) -> None:
+        """Run what waits for a slot of this queue in this worker, as far as slots are free."""
+        if self.lending.resuming:
+            self.lending.settle()
+        if self.waiting:
+            self.fill()
+
     def signal(self) -> None:
-        """Wake the fetcher that waits for a slot: one may be free."""
-        if self._awaited:
+        """Wake fetchers that wait for a slot: one may be free."""
+        if self._bound is not None:
+            self._bound.signal()
+        elif self._awaited:
             self._awaited = False
             self._changed.set()
+
+    def wake(self) -> bool:
+        """Wake this queue's fetcher if it waits and may claim; whether it was woken."""
+        if not self._awaited or self.free <= 0:
+            return False
+        self._awaited = False
+        self._changed.set()
+        return True
 
     async def wait_free(self) -> None:
         """Wait until a slot is free, or `close` is called."""
