@@ -24,7 +24,7 @@ T = TypeVar("T")
 #: Scripts that take what is there: a second call takes something else.
 _TAKE = {scripts.CLAIM, scripts.RECOVER}
 #: Scripts whose second call finds nothing left to do, and says so.
-_NOTHING_LEFT = {scripts.RELEASE, scripts.UNPARK, scripts.REPLAY, scripts.RETIRE}
+_NOTHING_LEFT = {scripts.RELEASE, scripts.UNPARK, scripts.RETIRE}
 
 
 class TwicePlace(QueuePlace):

@@ -79,6 +79,28 @@ async def test_recovery_takes_over_what_a_lost_worker_left(
     assert (await tasks[0].status()).worker == "heir"
 
 
+async def test_a_deadline_that_passed_while_the_task_was_lost_is_kept(
+    hold: Hold, make_roles: MakeRoles, plain: redis.Redis
+) -> None:
+    lost, heir = await make_roles("lost"), await make_roles("heir")
+    late = await hold.options(deadline=0.2).enqueue()
+    early = await hold.options(deadline=60).enqueue()
+    await lost.fetcher.claim(2)
+    await eventually(lambda: _ages(plain, lost) > 300)
+    expire(plain, lost)
+
+    assert await heir.recovery.sweep() == 2
+    assert (await late.wait(timeout=10)).status is TaskState.EXPIRED
+    assert [attempt.task_id for attempt in heir.workload.attempts] == [early.id]
+
+
+def _ages(plain: redis.Redis, roles: QueueRoles) -> int:
+    """Milliseconds since the queue's first entry was added, by the server's clock."""
+    seconds, micros = plain.time()  # type: ignore[misc]
+    [[entry, _]] = plain.xrange(roles.workload.store.place.keys.lanes[1], count=1)
+    return int(seconds * 1000 + micros // 1000) - int(entry.partition(b"-")[0])
+
+
 async def test_recovery_takes_no_more_than_there_are_free_slots(
     hold: Hold, make_roles: MakeRoles, plain: redis.Redis
 ) -> None:

@@ -89,7 +89,7 @@ class Letters:
         return None if raw is None else raw.decode()
 
     async def replay(self, letter: Letter, entry: Entry, lane: Priority, record: bytes) -> bool:
-        """Queue the task of a dead letter again; False if the letter is gone.
+        """Queue the task of a dead letter again; False if the letter is gone, and nothing waits.
 
         Args:
             letter: the dead letter.
