@@ -16,7 +16,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.process import Crew
 from tests.faults.sample_app import Notes, build
 
-from castwork import App, LinkSettings, TaskFunction
+from castwork import App, LinkSettings, Task, TaskFunction
 from castwork.embedded import EmbeddedServer
 from castwork.model.errors import OutOfMemory
 from castwork.model.queue import Queue
@@ -187,3 +187,50 @@ async def test_worker_starts_on_a_server_without_memory_and_empties_the_queue(
     ledger = Ledger(plain, namespace, Queue("bounded"))
     await eventually(ledger.is_empty)
     ledger.assert_conserved([task.id for task in made], succeeded=5)
+
+
+async def test_worker_that_could_not_renew_for_longer_than_a_lease_keeps_its_tasks(
+    crew: Crew,
+    tasks: Tasks,
+    notes: Notes,
+    plain: redis.Redis,
+    full: Callable[[], None],
+) -> None:
+    await crew.one(lease=1.0)
+    running = await tasks("count").enqueue_many([(n, 3.5) for n in range(5)])
+    await eventually(lambda: len(notes.runs()) == 5)
+    plain.config_set("min-replicas-to-write", 1)
+    try:
+        await eventually(lambda: _idle(plain, running[0]) > 1500)
+    finally:
+        plain.config_set("min-replicas-to-write", 0)
+    assert [await task.result(timeout=15) for task in running] == [2 * n for n in range(5)]
+    assert set(notes.runs().values()) == {1}
+
+
+def _idle(plain: redis.Redis, task: Task[Any]) -> int:
+    """Milliseconds since the lease of a lane's first task was renewed."""
+    [lane] = [key for key in task._store.place.keys.lanes if plain.xlen(key)]
+    [one, *_] = plain.xpending_range(lane, task._store.queue.group, "-", "+", 1)
+    return int(one["time_since_delivered"])
+
+
+async def test_stream_waits_for_memory_and_goes_on_where_it_was(
+    crew: Crew, tasks: Tasks, notes: Notes, plain: redis.Redis, full: Callable[[], None]
+) -> None:
+    await crew.one(lease=1.0)
+    task = await tasks("answer").enqueue(30, 0.05)
+    chunks = task.chunks()
+    seen = [(await anext(chunks)).data]
+    full()
+    await eventually(lambda: _refused(plain) > 3)
+    plain.config_set("maxmemory", 0)
+    async for chunk in chunks:
+        seen.append(chunk.data)
+    assert seen == [f"w{n} " for n in range(30)]
+    assert list(notes.runs().values()) == [1]
+
+
+def _refused(plain: redis.Redis) -> int:
+    """How many writes the server has refused for want of memory."""
+    return int(plain.info("errorstats").get("errorstat_OOM", {}).get("count", 0))

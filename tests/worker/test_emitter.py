@@ -29,9 +29,12 @@ class Server:
     def __init__(self) -> None:
         self.chunks: list[str] = []
         self.refusal: ServerError | None = None
-        self.refused = 0
+        self.refused = self.announced = 0
 
-    def append(self, task_id: str, chunk: Chunk, *, begins: bool) -> Written:
+    def append(
+        self, task_id: str, chunk: Chunk, *, begins: bool, announces: bool = True
+    ) -> Written:
+        self.announced += announces
         encode_data(chunk)
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.refusal is not None:
@@ -85,6 +88,7 @@ async def test_chunks_wait_for_a_server_that_takes_no_writes(
     await asyncio.wait_for(writing, 10)
 
     assert server.chunks == [f"1-{n}" for n in range(1, before + 9)]
+    assert server.announced == before + 8, "readers are told of each once"
 
 
 async def test_an_attempt_that_has_ended_sends_nothing_again(

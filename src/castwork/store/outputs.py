@@ -89,7 +89,9 @@ class Outputs:
         self.place = place
         self._keep = keep
 
-    def append(self, task_id: str, chunk: Chunk, *, begins: bool = True) -> Written:
+    def append(
+        self, task_id: str, chunk: Chunk, *, begins: bool = True, announces: bool = True
+    ) -> Written:
         """Append a chunk and announce it; the connections must be open.
 
         Args:
@@ -97,6 +99,8 @@ class Outputs:
             chunk: the chunk.
             begins: whether the output may begin with this chunk. A later chunk does not make an
                 output anew that was taken away: such an output would never be deleted.
+            announces: whether readers are told; not of a chunk that is sent again, as a server
+                that refused to store it has told them all the same.
 
         Returns:
             What to await until the stream has the chunk. Chunks get there in the order of calls.
@@ -111,8 +115,9 @@ class Outputs:
         behind = () if begins else ("NOMKSTREAM",)
         command = ("XADD", key, *behind, "MAXLEN", "~", self._keep, chunk.id, chunk.kind, data)
         written = link.call(*command, timeout=_PATIENCE)
-        announced = link.call("PUBLISH", self.place.channel(key), encode_live(chunk, data))
-        announced.add_done_callback(_see_error)  # a reader that misses it reads the stream
+        if announces:
+            announced = link.call("PUBLISH", self.place.channel(key), encode_live(chunk, data))
+            announced.add_done_callback(_see_error)  # a reader that misses it reads the stream
         return Written(written)
 
     async def newest(self, task_id: str) -> Position | None:

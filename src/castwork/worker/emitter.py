@@ -97,9 +97,9 @@ class Emitter:
             sent.written.ignore()
         self._under_way.clear()
 
-    def _send(self, chunk: Chunk, *, begins: bool = False) -> None:
+    def _send(self, chunk: Chunk, *, begins: bool = False, again: bool = False) -> None:
         begins = begins or not self._begun
-        written = self._outputs.append(self._task_id, chunk, begins=begins)
+        written = self._outputs.append(self._task_id, chunk, begins=begins, announces=not again)
         self._begun = True
         self._under_way.append(_Sent(chunk, begins, written))
 
@@ -147,7 +147,7 @@ class Emitter:
             behind, self._under_way = self._under_way, deque()
             for sent in sorted(behind, key=lambda sent: sent.chunk.position):
                 sent.written.ignore()
-                self._send(sent.chunk, begins=sent.begins)
+                self._send(sent.chunk, begins=sent.begins, again=True)
         finally:
             self._resumed = None
             resumed.set()

@@ -126,6 +126,7 @@ class LeaseKeeper:
                 for position in renewals.renew(lane, group):
                     self._loop.call_soon_threadsafe(self._end_lost, workload, group[position])
                     lost += 1
+        workload.renewed_at = time.monotonic()
         return lost
 
     def _end_lost(self, workload: Workload, attempt: Attempt) -> None:

@@ -71,6 +71,8 @@ class Recovery:
         await every(self._pass, what, patience=self._lease / 4)
 
     async def _pass(self) -> float:
+        if self._is_overdue():
+            return self._lease / 10
         try:
             if self._passes:
                 await self.sweep()
@@ -90,6 +92,15 @@ class Recovery:
         unwanted = self._workload.unwanted
         known = set(unwanted)
         unwanted -= known - await self._claims.unwanted()
+
+    def _is_overdue(self) -> bool:
+        """Whether the leases of this worker could not be renewed, and may have run out.
+
+        A server that has taken no writes for a while would else give this worker its own tasks, for
+        a second run: their leases are renewed first.
+        """
+        since = time.monotonic() - self._workload.renewed_at
+        return len(self._workload) > 0 and since > 0.75 * self._lease
 
     async def _trim(self) -> None:
         """Purge dead letters beyond those that are kept."""

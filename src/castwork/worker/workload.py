@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ class Workload:
         fill: runs attempts that wait, as far as slots are free.
         unwanted: tasks that were cancelled while they waited in a stream that others read too; an
             attempt at one of them is dropped.
+        renewed_at: monotonic time when all leases were renewed last.
         paused: whether nothing may begin, as a task runs alone in the worker.
         lingering: attempts that have ended while their plain functions go on in their threads, by
             the monotonic time of the end. Each still takes its slot.
@@ -50,6 +52,7 @@ class Workload:
         self.capacity = capacity
         self.running = 0
         self.paused = False
+        self.renewed_at = time.monotonic()
         self.unwanted: set[str] = set()
         self.waiting: deque[Attempt] = deque()
         self.lending = Lending(self)
