@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 from tests.eventually import wait_until
@@ -95,6 +96,8 @@ def test_starts_on_a_private_socket_and_leaves_nothing(private_root: Path) -> No
         assert connection.config_get("save")["save"] == ""
         assert connection.config_get("appendonly")["appendonly"] == "no"
         assert connection.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
+        memory = psutil.virtual_memory().total
+        assert 0 < int(connection.config_get("maxmemory")["maxmemory"]) <= memory // 2
         (folder,) = private_root.iterdir()
         assert server.url == f"unix://{folder}/socket"
         assert folder.stat().st_mode & 0o777 == 0o700

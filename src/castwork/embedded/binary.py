@@ -47,6 +47,14 @@ def _find_bundled() -> Path | None:
     return None
 
 
+def _half_of_memory() -> int:
+    """Half of the machine's memory in bytes, 0 (no bound) where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (ValueError, OSError):
+        return 0
+
+
 def server_command(folder: Path, *, persistent: bool, address: str | int) -> list[str]:
     """Builds the command line of a server.
 
@@ -70,6 +78,7 @@ def server_command(folder: Path, *, persistent: bool, address: str | int) -> lis
         "appendfsync": "everysec",
         # A task must never vanish to make room; producers get an error instead.
         "maxmemory-policy": "noeviction",
+        "maxmemory": str(_half_of_memory()),
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
     return [str(find_binary()), *arguments]
