@@ -184,6 +184,27 @@ async def test_what_comes_while_one_runs_alone_goes_back(
     assert await sweep == 1
 
 
+async def test_what_runs_alone_may_wait_for_a_task_of_the_same_worker(
+    app: App, make_roles: MakeRoles, plain: redis.Redis
+) -> None:
+    @app.task(queue="q")
+    async def child() -> int:
+        return 7
+
+    @app.task(queue="q")
+    async def parent() -> int:
+        return await (await child.enqueue()).result()
+
+    lost, heir = await make_roles("lost"), await make_roles("heir")
+    suspect = await parent.enqueue()
+    await lost.claims.claim(1, [0, 0, 0])
+    lose_twice(lost, plain)
+
+    assert await heir.recovery.sweep() == 1
+    await heir.fetcher.claim(1)
+    assert await suspect.result(timeout=10) == 7
+
+
 async def test_a_busy_worker_leaves_suspects_to_others(
     hold: Hold, make_roles: MakeRoles, plain: redis.Redis, go: asyncio.Event
 ) -> None:

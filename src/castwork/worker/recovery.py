@@ -25,6 +25,9 @@ _COUNT = 10
 #: Passes between looks for idle workers, old notes and old dead letters to forget.
 _RETIRE_EVERY = 20
 
+#: Seconds between looks whether a task that runs alone waits for another one.
+_LOOK = 0.1
+
 #: Seconds from the start to the first look, at most.
 _FIRST = 1.0
 
@@ -156,10 +159,22 @@ class Recovery:
                 if not found.left:
                     break
                 attempt = self._start(origin, found.left[0], found.now_ms, alone=True)
-                if attempt.runner is not None:
-                    await asyncio.wait([attempt.runner])
                 count += 1
+                if await self._waits_for_another(attempt):
+                    break
         return count
+
+    async def _waits_for_another(self, attempt: Attempt) -> bool:
+        """Wait until an attempt has ended, False; or until it waits for another task, True.
+
+        That other task may have to run in this worker, which must be emptied no longer then.
+        """
+        lenders = self._workload.lending.lenders
+        while (runner := attempt.runner) is not None:
+            await asyncio.wait([runner], timeout=_LOOK)
+            if attempt in lenders:
+                return True
+        return False
 
     def _start(self, origin: Origin, left: Left, now_ms: int, *, alone: bool = False) -> Attempt:
         """Give a lost task its next attempt."""
