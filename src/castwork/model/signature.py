@@ -6,7 +6,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -18,6 +18,9 @@ from castwork.model.errors import DefinitionError, InvalidArguments, NoJsonForm
 from castwork.model.foreign import is_model, load_foreign
 from castwork.model.json_types import prepare_type
 from castwork.model.losses import find_loss
+
+#: What functions return whose items are chunks.
+_ITERATORS = (AsyncIterator, AsyncGenerator, AsyncIterable)
 
 
 class Kind(Enum):
@@ -246,8 +249,15 @@ class Signature:
 
 
 def kind_of(function: Callable[..., Any]) -> Kind:
-    """Tell how to call a function."""
-    if inspect.isasyncgenfunction(function):
+    """Tell how to call a function.
+
+    Decorators often leave a plain function around one that is not: then its annotations tell, or
+    the function inside.
+    """
+    if inspect.isasyncgenfunction(inspect.unwrap(function)):
+        return Kind.GENERATOR
+    returns = _hints(function).get("return")
+    if (typing.get_origin(returns) or returns) in _ITERATORS:
         return Kind.GENERATOR
     if inspect.iscoroutinefunction(function):
         return Kind.COROUTINE
@@ -255,9 +265,6 @@ def kind_of(function: Callable[..., Any]) -> Kind:
         raise DefinitionError(
             f"task function {function.__name__!r} is a plain generator: make it async"
         )
-    returns = _hints(function).get("return")
-    if typing.get_origin(returns) is AsyncIterator:
-        return Kind.GENERATOR
     return Kind.THREAD
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
@@ -16,6 +17,7 @@ from castwork.model.ids import own_id
 from castwork.model.json_types import make_decoder
 from castwork.model.queue import Queue
 from castwork.model.signature import Kind, Signature
+from castwork.model.streams import as_stream
 from castwork.model.task_options import TaskSettings
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.chain import Chain
@@ -261,4 +263,6 @@ def make_task_function(
         DefinitionError: its signature or its types cannot work.
     """
     signature = Signature(function)
+    if signature.kind is Kind.GENERATOR and not inspect.isasyncgenfunction(function):
+        function = as_stream(function)
     return _KINDS[signature.kind](function, signature, settings, store, submission)

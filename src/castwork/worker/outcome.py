@@ -8,7 +8,7 @@ import traceback
 import msgspec
 
 from castwork.model.codec import encode_value
-from castwork.model.errors import InvalidArguments, LeaseLost, PayloadTooLarge
+from castwork.model.errors import DefinitionError, InvalidArguments, LeaseLost, PayloadTooLarge
 from castwork.model.option_values import seconds
 from castwork.model.position import Position
 from castwork.model.record import ErrorInfo
@@ -90,7 +90,12 @@ _SOONEST, _LATEST = 0.5, 30.0
 _SIGNALS = (LeaseLost, Discard, Retry)
 
 #: Exceptions that another attempt would raise again.
-_HOPELESS = (InvalidArguments, PayloadTooLarge)
+_HOPELESS = (InvalidArguments, PayloadTooLarge, DefinitionError)
+
+_UNSAID = (
+    "the function returned an async iterator: annotate it with -> AsyncIterator[...], so that its"
+    " items are sent"
+)
 
 #: Endings that were asked for, so that the exception which an interruption led to is no failure.
 _INTERRUPTIONS = (Ending.LOST, Ending.CANCEL, Ending.STOP)
@@ -113,6 +118,8 @@ def after_value(value: object, limit: int) -> Outcome:
     except Exception as error:
         if isinstance(value, NotKept):
             return Finish(TaskState.SUCCEEDED, error=value.reason)
+        if hasattr(value, "__aiter__"):
+            return Bury(describe(DefinitionError(_UNSAID)))
         # Too large, or without a JSON form: another attempt would give such a result again.
         return Bury(describe(error))
     return Finish(TaskState.SUCCEEDED, result)
