@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from castwork.model.entry import Meta
-from castwork.model.errors import CastworkError
+from castwork.model.errors import CastworkError, LeaseLost
 
 
 class ChunkWriter(Protocol):
@@ -24,6 +25,10 @@ class RunningAttempt(Protocol):
     task_id: str
     number: int
     meta: Meta | None
+
+    @property
+    def ended_by(self) -> str:
+        """Why the attempt is ended from outside, empty while it is not."""
 
     @property
     def output(self) -> ChunkWriter:
@@ -43,6 +48,9 @@ def attempt_here() -> RunningAttempt | None:
 
 
 _PLAIN = Meta()
+
+#: Why an attempt is stopped from outside.
+EndReason = Literal["cancel", "timeout", "deadline", "stop", "lost"]
 
 
 class Context:
@@ -86,6 +94,32 @@ class Context:
     def headers(self) -> Mapping[str, str]:
         """The headers that travelled from the caller to the task."""
         return self._meta.headers
+
+    @property
+    def ending(self) -> EndReason | None:
+        """Why the attempt is being stopped; None while it is not.
+
+        `cancel`: somebody cancelled the task. `timeout`: the attempt took too long, another may
+        follow. `stop`: the worker stops, and the task goes back uncounted. `lost`: another worker
+        has the task now.
+        """
+        return cast("EndReason", str(self._attempt.ended_by)) if self._attempt.ended_by else None
+
+    def check(self) -> None:
+        """Raise while the attempt is being stopped, for code in threads, which nothing interrupts.
+
+        Call it between steps. Returning early instead would be a success.
+
+        Raises:
+            asyncio.CancelledError: the attempt was cancelled, took too long, or its worker stops;
+                no `except Exception` holds it up.
+            LeaseLost: another worker has the task now.
+        """
+        ending = self.ending
+        if ending == "lost":
+            raise LeaseLost(f"another worker has task {self.task_id} now")
+        if ending is not None:
+            raise asyncio.CancelledError(f"task {self.task_id} is being stopped: {ending}")
 
     async def progress(self, done: float, message: str = "") -> None:
         """Report progress to those who follow the task.
