@@ -1,6 +1,7 @@
 """The embedded server that processes share: who starts it, who joins it, and when it ends."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -220,3 +221,39 @@ def test_a_project_is_the_nearest_folder_that_looks_like_one(
 def test_a_private_server_is_shared_with_nobody(tmp_path: Path) -> None:
     with SharedServer(tmp_path) as shared, EmbeddedServer() as private:
         assert private.pid != shared.pid
+
+
+def test_a_server_that_is_busy_is_waited_for_and_gets_no_second_one_beside_it(
+    tmp_path: Path,
+) -> None:
+    with SharedServer(tmp_path) as first:
+        os.kill(first.pid, signal.SIGSTOP)
+        joining = SharedServer(tmp_path, start_timeout=0.2)
+        try:
+            with pytest.raises(ServerUnavailable, match=r"lives, and has not answered"):
+                joining.start()
+            with pytest.raises(ServerUnavailable, match=r"lives, and has not answered"):
+                joining.join()
+            patient = Member(tmp_path)
+        finally:
+            os.kill(first.pid, signal.SIGCONT)
+        assert patient.told()[0] == first.pid
+        patient.leave()
+        assert joining.start() == first.url
+        joining.stop()
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ServerUnavailable, match="current folder is gone"):
+        project_folder()
+
+
+def test_a_project_is_found_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as without a passwd entry
+    monkeypatch.chdir(tmp_path)
+    assert project_folder() == tmp_path

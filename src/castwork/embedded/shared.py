@@ -1,5 +1,6 @@
 """SharedServer: one server for all processes of a project, which ends with the last of them."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -16,6 +17,9 @@ from castwork.embedded.process import GRACE, probe
 from castwork.embedded.server import EmbeddedServer
 from castwork.model.errors import ServerUnavailable
 
+#: How a pipe says that there is no server any more: nobody reads it, or it is not there.
+_GONE = (errno.ENXIO, errno.ENOENT)
+
 #: What stands in the folder that a project is.
 _MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 
@@ -23,11 +27,21 @@ _MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 def project_folder() -> Path:
     """The current folder's project: the nearest folder with a pyproject.toml, setup.py or .git.
 
-    Without any, and outside of the home folder, it is the current folder itself.
+    Without any below the home folder it is the current folder itself.
+
+    Raises:
+        ServerUnavailable: The current folder is gone.
     """
-    current = Path.cwd()
+    try:
+        current = Path.cwd()
+    except FileNotFoundError as error:
+        raise ServerUnavailable(
+            "the current folder is gone, and with it the project whose server is asked for: change"
+            " to a folder that exists, or name a server"
+        ) from error
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
     for folder in (current, *current.parents):
-        if folder == Path.home():
+        if str(folder) == home:
             break
         if any((folder / mark).exists() for mark in _MARKS):
             return folder
@@ -160,27 +174,48 @@ class SharedServer:
         seat = Seat(Path(told.folder))
         try:
             seat.take()
-        except OSError:
-            return None
-        if self._answers(told) and not seat.comes_too_late:
-            if self._data in ("", told.data):
-                return seat
+        except OSError as error:
+            if error.errno in _GONE:
+                return None
+            raise ServerUnavailable(f"cannot join the server of {self._folder}: {error}") from error
+        try:
+            if not self._wait(told, seat):
+                seat.close()
+                return None
+            self._check_data(told)
+        except BaseException:
             seat.close()
+            raise
+        return seat
+
+    def _check_data(self, told: Told) -> None:
+        """Refuse a server that does not keep its data where this process wants them."""
+        if self._data not in ("", told.data):
             kept = f"keeps its data in {told.data}" if told.data else "keeps no data"
             raise ServerUnavailable(
                 f"the server of {self._folder} runs already (pid {told.pid}) and {kept}: end the"
                 f" processes that use it, to keep the data in {self._data}"
             )
-        seat.close()
-        return None
 
-    def _answers(self, told: Told) -> bool:
+    def _wait(self, told: Told, seat: Seat) -> bool:
+        """Wait until a server answers; False if it ends.
+
+        Somebody waits for the end of its pipe, so it lives, even if it is busy for a while: another
+        server beside it would divide the project.
+        """
         deadline = time.monotonic() + self._start_timeout
-        while (answer := probe(str(_socket_of(told)), told.pid)) != b"+PONG":
-            if not answer or time.monotonic() > deadline:
+        while not seat.comes_too_late:
+            if probe(str(_socket_of(told)), told.pid) == b"+PONG":
+                return not seat.comes_too_late
+            if not Path(told.folder).exists():
                 return False
-            time.sleep(0.02)  # it is loading its data
-        return True
+            if time.monotonic() > deadline:
+                raise ServerUnavailable(
+                    f"the server of {self._folder} (pid {told.pid}) lives, and has not answered"
+                    f" within {self._start_timeout:g} s"
+                )
+            time.sleep(0.02)
+        return False
 
 
 def _leave(hold: EmbeddedServer | Seat, path: Path, told: Told, owner: int) -> None:
