@@ -119,6 +119,20 @@ async def test_a_task_whose_id_looks_like_a_letters_is_found(box: Box, plain: re
     assert await box.letters.find("12-7") == letter
 
 
+async def test_large_letters_beyond_the_bound_are_purged_some_at_a_time(
+    box: Box, plain: redis.Redis
+) -> None:
+    fields = {"id": "q:x", "attempts": 1, "lane": "normal", "errors": "[]"}
+    fields["entry.args"] = "x" * 10**6
+    for _ in range(25):
+        plain.xadd(box.keys.dead, fields)
+
+    assert 0 < len(await box.letters.trim()) <= 12
+    while await box.letters.trim():
+        pass
+    assert await box.letters.count() == 5
+
+
 async def test_the_oldest_beyond_the_bound_are_purged(box: Box, plain: redis.Redis) -> None:
     made = [await bury(box) for _ in range(8)]
 

@@ -146,16 +146,53 @@ async def test_a_wait_outside_of_tasks_lends_nothing(
         assert not worker._queues[0].workload.lending.lenders
 
 
-async def test_who_would_lend_beyond_the_bound_keeps_the_slot_and_is_warned(
-    app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_more_tasks_than_slots_may_wait_for_others_at_once(
+    app: App,
+    child: TaskFunction[[int], int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("castwork.worker.lending._LEAST", 2)
-    monkeypatch.setattr("castwork.worker.lending._PER_SLOT", 1)
+    monkeypatch.setattr("castwork.worker.lending._MANY", 100)
 
-    @app.task(queue="q", attempts=1, timeout=0.3)
-    async def down(depth: int) -> int:
-        return await (await down.enqueue(depth + 1)).result()
+    @app.task(queue="q", attempts=1)
+    async def parent(number: int) -> int:
+        return await (await child.enqueue(number)).result()
 
-    async with app, app.worker(concurrency=1):
-        await down.enqueue(0)
-        await eventually(lambda: "keeps its slot while it waits" in caplog.text)
+    async with app:
+        tasks = await parent.enqueue_many(range(250))
+        async with app.worker(concurrency=2):
+            assert [await task.result(timeout=30) for task in tasks] == list(range(250))
+    said = [r.getMessage() for r in caplog.records if "wait for other tasks" in r.getMessage()]
+    assert len(said) == 2, "at 100, and at 200"
+
+
+async def test_a_wait_that_the_code_itself_gives_up_takes_a_slot_back_first(app: App) -> None:
+    at_work = most = 0
+    go_on = asyncio.Event()
+
+    @app.task(queue="slow")
+    async def never() -> None:
+        await go_on.wait()
+
+    @app.task(queue="q", attempts=1)
+    async def parent(number: int) -> None:
+        nonlocal at_work, most
+        task = await never.enqueue()
+        with pytest.raises(TimeoutError):
+            if number % 2:
+                await task.result(timeout=0.1)
+            else:
+                async with asyncio.timeout(0.1):
+                    await task.result()
+        at_work += 1
+        most = max(most, at_work)
+        await asyncio.sleep(0.02)
+        at_work -= 1
+
+    async with app:
+        tasks = await parent.enqueue_many(range(12))
+        async with app.worker(["q"], concurrency=2):
+            for task in tasks:
+                await task.result(timeout=20)
+        assert most == 2
+        go_on.set()

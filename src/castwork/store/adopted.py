@@ -81,7 +81,8 @@ class Adopted:
         record.finished_at = time.time()
         record.error = ErrorInfo(
             "AcknowledgedElsewhere",
-            "another program acknowledged the entry while its task ran: the result is not known",
+            "another program acknowledged or deleted the entry while its task ran: the result is"
+            " not known",
             attempt=record.attempts,
             worker=record.worker,
         )

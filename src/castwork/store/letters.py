@@ -49,16 +49,20 @@ class Letters:
         Returns:
             A page; an empty one says that there are no more.
         """
+        return await self._page("XREVRANGE", f"({after}" if after else "+", "-", limit)
+
+    async def _page(self, command: str, start: str, end: str, limit: int) -> list[Letter]:
+        """Letters in the order of a command, until there are `limit` or some 4 MB."""
         found: list[Letter] = []
-        end, size, largest = f"({after}" if after else "+", 0, _PAGE_BYTES // _FIRST
+        size, largest = 0, _PAGE_BYTES // _FIRST
         while len(found) < limit and size < _PAGE_BYTES:
             count = min(limit - len(found), max(1, (_PAGE_BYTES - size) // largest))
-            page = await self._place.call("XREVRANGE", self._keys.dead, end, "-", "COUNT", count)
+            page = await self._place.call(command, self._keys.dead, start, end, "COUNT", count)
             sizes = [sum(map(len, fields)) for _, fields in page]
             found += [read_letter(letter_id, fields) for letter_id, fields in page]
             if len(page) < count:
                 break
-            size, largest, end = size + sum(sizes), max(1, *sizes), f"({found[-1].id}"
+            size, largest, start = size + sum(sizes), max(1, *sizes), f"({found[-1].id}"
         return found
 
     async def trim(self) -> list[str]:
@@ -66,10 +70,7 @@ class Letters:
         excess = await self.count() - self._most
         if excess <= 0:
             return []
-        page = await self._place.call(
-            "XRANGE", self._keys.dead, "-", "+", "COUNT", min(excess, 100)
-        )
-        letters = [read_letter(letter_id, fields) for letter_id, fields in page]
+        letters = await self._page("XRANGE", "-", "+", min(excess, 100))
         await self.purge_all(letters)
         return [letter.task_id for letter in letters]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from castwork.model.errors import NotOpen
+from castwork.model.errors import NotOpen, ServerRefused
 from castwork.model.queue import Queue
 from castwork.redis.connections import Connections
 from castwork.redis.link import Link
@@ -66,6 +66,14 @@ class Place:
             return await call(
                 "EVAL", script.source, count, *keys, *args, idempotent=again, timeout=timeout
             )
+        except ServerRefused as error:
+            if str(error).startswith("WRONGTYPE"):
+                named = ", ".join(sorted(set(keys))[:10])
+                raise ServerRefused(
+                    f"WRONGTYPE: one of the keys {named} holds what castwork did not write: look"
+                    " with TYPE KEY, and rename or delete it"
+                ) from error
+            raise
 
     async def call(
         self, *command: Any, idempotent: bool = True, timeout: float | None = None

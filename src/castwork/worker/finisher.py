@@ -176,7 +176,7 @@ class Finisher:
             attempt.task_id,
             attempt.runs,
             "" if attempt.runs == 1 else "s",
-            outcome.error.type,
+            printable(outcome.error.type),
             printable(outcome.error.message),
         )
         record = b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Attempts that may lend their slots at once, at least and per slot: each holds memory and a lease.
-_LEAST, _PER_SLOT = 100, 10
+#: Attempts that lend their slots at once from which on a warning says so; the next one comes at
+#: twice as many.
+_MANY = 1000
 
 
 class Lending:
@@ -29,7 +31,7 @@ class Lending:
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
-        self._most = max(_LEAST, _PER_SLOT * workload.capacity)
+        self._told_at = _MANY
         self.lenders: dict[Attempt, int] = {}
         self.resuming: deque[tuple[Attempt, asyncio.Future[None]]] = deque()
 
@@ -41,12 +43,9 @@ class Lending:
             return
         try:
             yield
-        except BaseException:  # it is being stopped, and has to end whether or not a slot is free
+        finally:
             if self._has_all(attempt):
-                self.take_back(attempt)
-            raise
-        if self._has_all(attempt):
-            await self._resume(attempt)
+                await self._resume(attempt)
 
     def take_back(self, attempt: Attempt) -> None:
         """Give an attempt its slot back at once, if it is lent."""
@@ -66,19 +65,22 @@ class Lending:
         if count is None:
             if attempt.finished:
                 return False
-            if len(self.lenders) >= self._most:
-                logger.warning(
-                    "task %s keeps its slot while it waits for another task: %d tasks have lent"
-                    " theirs already, and may never end",
-                    attempt.task_id,
-                    self._most,
-                )
-                return False
             self._workload.running -= 1
         self.lenders[attempt] = (count or 0) + 1
         if count is None:
+            self._tell()
             self._workload.freed()
         return True
+
+    def _tell(self) -> None:
+        if len(self.lenders) >= self._told_at:
+            logger.warning(
+                "queue %s: %d tasks wait for other tasks in this worker, and each holds memory and"
+                " a lease: let those others come first, by their priority or their queue",
+                self._workload.queue.name,
+                len(self.lenders),
+            )
+            self._told_at *= 2
 
     def _has_all(self, attempt: Attempt) -> bool:
         """Note the end of one wait; whether the attempt lends still, and waits for nothing more."""
@@ -89,13 +91,24 @@ class Lending:
         return count == 1
 
     async def _resume(self, attempt: Attempt) -> None:
+        """Wait for a slot; an attempt that is being ended has to end without one.
+
+        What ended the wait may be a timeout of the code's own: it comes once there is a slot.
+        """
         if not self.resuming and self._workload.has_room:
             self.take_back(attempt)
-            return
-        resumed = asyncio.get_running_loop().create_future()
-        self.resuming.append((attempt, resumed))
-        try:
-            await resumed
-        except BaseException:
-            self.take_back(attempt)
-            raise
+        cancelled: asyncio.CancelledError | None = None
+        while attempt in self.lenders:
+            if attempt.ended_by or isinstance(sys.exception(), GeneratorExit):
+                self.take_back(attempt)
+                break
+            waiting = (attempt, asyncio.get_running_loop().create_future())
+            self.resuming.append(waiting)
+            try:
+                await waiting[1]
+            except asyncio.CancelledError as error:
+                if waiting in self.resuming:
+                    self.resuming.remove(waiting)
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled

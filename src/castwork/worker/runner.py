@@ -12,6 +12,7 @@ from time import monotonic, time
 from typing import Any
 
 from castwork.model.ids import NONCE_DIGITS
+from castwork.model.safe_text import printable
 from castwork.store.claims import Batch, RawEntry
 from castwork.tasks.context import set_current
 from castwork.worker.announcer import Announcer
@@ -200,10 +201,11 @@ class Runner:
         try:
             info = describe(error, attempt=attempt.number, worker_id=self._worker_id)
             if isinstance(error, Exception):
-                said = f"{info.type}: {info.message}"
+                said = printable(f"{info.type}: {info.message}", 2000)
                 logger.info("task %s: attempt %d failed: %s", attempt.task_id, attempt.number, said)
             elif not isinstance(error, asyncio.CancelledError):
-                logger.error("task %s raised %s", attempt.task_id, info.type, exc_info=error)
+                said = printable(f"{info.type}: {info.message}", 2000)
+                logger.error("task %s raised %s", attempt.task_id, said)
             if isinstance(error, asyncio.CancelledError) and self._is_ending():
                 attempt.ended_by = attempt.ended_by or Ending.STOP
             return after_error(attempt, error, info)
