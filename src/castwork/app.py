@@ -11,6 +11,7 @@ from castwork.channels.event import EventCodec
 from castwork.channels.setting import Setting
 from castwork.inspect.inspector import Inspector
 from castwork.model.credentials import CredentialSource
+from castwork.model.definable import check_definable
 from castwork.model.errors import DefinitionError
 from castwork.model.names import quoted
 from castwork.model.queue import Queue, QueueSettings, adopted_queue
@@ -63,6 +64,8 @@ class App:
         settings: namespace, timeouts and bounds.
         credentials: a function or coroutine function that gives and renews the login, such as
             `castwork.azure.EntraLogin()`; not asked for a URL with a password or a Unix socket.
+        env: what the names of those variables begin with: a second app of a program has another,
+            as "STOCK" for `STOCK_URL`. None reads no variable.
     """
 
     def __init__(
@@ -71,9 +74,10 @@ class App:
         *,
         settings: AppSettings | None = None,
         credentials: CredentialSource | None = None,
+        env: str | None = "CASTWORK",
     ) -> None:
         self.settings = settings or AppSettings()
-        self.server_url = ServerUrl(url)
+        self.server_url = ServerUrl(url, env)
         self._connections = Connections(
             self.server_url.find,
             self.settings.link,
@@ -145,6 +149,7 @@ class App:
         return lambda decorated: self._declare(decorated, options)
 
     def _declare(self, function: Callable[..., Any], options: TaskOptions) -> Any:
+        check_definable(function, is_named="name" in options)
         settings = TaskSettings.of(function.__name__, options)
         made = self._make(function, settings, self._catalog.store_for(settings))
         self._catalog.add(made)

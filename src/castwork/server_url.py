@@ -12,12 +12,6 @@ from castwork.model.errors import DefinitionError, ServerUnavailable
 if TYPE_CHECKING:
     from castwork.embedded import SharedServer
 
-#: The environment variable that tells the URL of the server.
-URL_VARIABLE = "CASTWORK_URL"
-
-#: The environment variable that names a file with such a URL, as secrets are handed to containers.
-URL_FILE_VARIABLE = "CASTWORK_URL_FILE"
-
 _EMBEDDED = "embedded://"
 
 
@@ -25,11 +19,18 @@ class ServerUrl:
     """Finds the server, and starts or joins the embedded one where there is no other.
 
     Args:
-        url: the app's own URL, which `CASTWORK_URL` and `CASTWORK_URL_FILE` replace.
+        url: the app's own URL, which the environment may replace.
+        env: what the names of the variables begin with, as `CASTWORK` for `CASTWORK_URL` and
+            `CASTWORK_URL_FILE`, which names a file with the URL; None for no variables.
+
+    Attributes:
+        override: a URL that replaces all others, empty for none.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, env: str | None = "CASTWORK") -> None:
         self._url = url
+        self._env = env
+        self.override = ""
         self._lock = threading.Lock()
         self._embedded: SharedServer | None = None
 
@@ -40,7 +41,16 @@ class ServerUrl:
         Raises:
             DefinitionError: the file that should tell it cannot be read.
         """
-        return os.environ.get(URL_VARIABLE) or _url_from_file() or self._url
+        return self.override or self._from_environment() or self._url
+
+    @property
+    def variable(self) -> str:
+        """The variable that tells other processes the URL; empty where none is read."""
+        return "" if self._env is None else f"{self._env}_URL"
+
+    def _from_environment(self) -> str:
+        variable = self.variable
+        return variable and (os.environ.get(variable) or _url_from_file(f"{variable}_FILE"))
 
     @property
     def is_embedded(self) -> bool:
@@ -79,15 +89,15 @@ class ServerUrl:
             embedded.stop()
 
 
-def _url_from_file() -> str:
-    """The first line of the file that `CASTWORK_URL_FILE` names; empty without that variable."""
-    path = os.environ.get(URL_FILE_VARIABLE)
+def _url_from_file(variable: str) -> str:
+    """The first line of the file that a variable names; empty without that variable."""
+    path = os.environ.get(variable)
     if not path:
         return ""
     try:
         url = Path(path).read_text(encoding="utf-8").strip().partition("\n")[0]
     except (OSError, UnicodeDecodeError) as error:
-        raise DefinitionError(f"{URL_FILE_VARIABLE}={path} cannot be read: {error}") from None
+        raise DefinitionError(f"{variable}={path} cannot be read: {error}") from None
     if not url:
-        raise DefinitionError(f"{URL_FILE_VARIABLE}={path} is empty: write a URL there")
+        raise DefinitionError(f"{variable}={path} is empty: write a URL there")
     return url

@@ -11,6 +11,7 @@ import pytest
 from tests.eventually import eventually
 
 from castwork import App, Task, TaskState, current
+from castwork.model.errors import NotOpen
 from castwork.tasks.context import Context
 from castwork.worker.attempt import Ending
 
@@ -73,7 +74,7 @@ async def test_a_plain_function_that_checks_ends_soon_and_is_no_success(app: App
 
 
 class _Attempt:
-    task_id, number, meta, output = "q-1", 1, None, None
+    task_id, number, meta, output, home = "q-1", 1, None, None, None
 
     def __init__(self, ended_by: Ending) -> None:
         self.ended_by = ended_by
@@ -88,3 +89,33 @@ def test_who_lost_the_lease_is_told_so() -> None:
         lost.check()
     assert Context(_Attempt(Ending.NOT)).ending is None  # type: ignore[arg-type]
     Context(_Attempt(Ending.NOT)).check()  # type: ignore[arg-type]
+
+
+async def test_a_plain_function_reports_progress_from_a_loop_of_its_own(app: App) -> None:
+    @app.task(attempts=1)
+    def work() -> str:
+        context = current()
+        for number in range(200):
+            asyncio.run(context.progress(number / 200))
+        return "done"
+
+    async with app, app.worker():
+        task = await work.enqueue()
+        seen = [chunk.data["done"] async for chunk in task.chunks()]
+        assert await task.result(timeout=20) == "done"
+    assert seen == [number / 200 for number in range(200)]
+
+
+async def test_publishing_from_a_loop_of_its_own_is_refused_with_a_word(app: App) -> None:
+    news = app.channel("news", dict, history=10)
+
+    @app.task(attempts=1)
+    def work() -> str:
+        try:
+            asyncio.run(news.publish({}))  # type: ignore[arg-type]
+        except NotOpen as error:
+            return str(error)
+        return "published"
+
+    async with app, app.worker():
+        assert "event loop" in await (await work.enqueue()).result(timeout=20)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 from castwork.app import App
 from castwork.channels.channel import Channel
 from castwork.cli.failure import MISUSED, Failure
-from castwork.server_url import URL_VARIABLE
 
 
 def load_app(name: str | None, redis: str | None = None) -> App:
@@ -31,8 +29,6 @@ def load_app(name: str | None, redis: str | None = None) -> App:
     """
     if not name:
         raise Failure("which App? say --app MODULE[:APP], or set CASTWORK_APP", code=MISUSED)
-    if redis:
-        os.environ[URL_VARIABLE] = redis
     module, attribute = load_module(name), split_name(name)[1]
     found = getattr(module, attribute, None)
     if found is None:
@@ -43,6 +39,8 @@ def load_app(name: str | None, redis: str | None = None) -> App:
         )
     if not isinstance(found, App):
         raise Failure(f"{name} is no castwork App but a {type(found).__name__}", code=MISUSED)
+    if redis:
+        found.server_url.override = redis
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, cast
@@ -15,7 +15,7 @@ from castwork.model.errors import CastworkError, LeaseLost
 class ChunkWriter(Protocol):
     """Takes the chunks of one attempt."""
 
-    async def emit(self, kind: str, data: Any) -> None:
+    def emit(self, kind: str, data: Any) -> Coroutine[Any, Any, None]:
         """Write a chunk."""
 
 
@@ -25,6 +25,10 @@ class RunningAttempt(Protocol):
     task_id: str
     number: int
     meta: Meta | None
+
+    @property
+    def home(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the worker; None once the attempt has ended."""
 
     @property
     def ended_by(self) -> str:
@@ -122,13 +126,18 @@ class Context:
             raise asyncio.CancelledError(f"task {self.task_id} is being stopped: {ending}")
 
     async def progress(self, done: float, message: str = "") -> None:
-        """Report progress to those who follow the task.
+        """Report progress to those who follow the task, also from a loop in another thread.
 
         Args:
             done: the part that is done, 0.0 to 1.0.
             message: a word for people.
         """
-        await self._attempt.output.emit("progress", {"done": done, "message": message})
+        emitting = self._attempt.output.emit("progress", {"done": done, "message": message})
+        home = self._attempt.home
+        if home is None or home is asyncio.get_running_loop():
+            await emitting
+        else:  # a loop of its own, as a plain function runs with asyncio.run
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(emitting, home))
 
 
 def current() -> Context:

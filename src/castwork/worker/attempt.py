@@ -141,6 +141,11 @@ class Attempt(Delivery):
             self.emitter = Emitter(self.origin.outputs, self.task_id, self.number)
         return self.emitter
 
+    @property
+    def home(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the worker; None once the attempt has ended."""
+        return None if self.runner is None else self.runner.get_loop()
+
     def lend_slot(self) -> AbstractAsyncContextManager[None]:
         """Around a wait for another task: the slot is lent meanwhile.
 

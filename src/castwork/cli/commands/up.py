@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,7 +28,6 @@ from castwork.cli.supervise.fleet import Fleet, FleetOptions
 from castwork.cli.supervise.listening import listen_on
 from castwork.embedded import SharedServer
 from castwork.model.worker_options import WorkerSettings
-from castwork.server_url import URL_VARIABLE
 
 
 def up(  # noqa: PLR0913, PLR0917 - options are arguments
@@ -64,7 +62,12 @@ def up(  # noqa: PLR0913, PLR0917 - options are arguments
         listener = stack.enter_context(listen_on(host, port))
         server = _embedded_server(app, data)
         if server is not None:
-            os.environ[URL_VARIABLE] = stack.enter_context(server).url
+            app.server_url.override = stack.enter_context(server).url
+        elif redis and not app.server_url.variable:
+            raise Failure(
+                "--redis does not reach the processes of an App(env=None): give the App the URL",
+                code=MISUSED,
+            )
         times = {"server": time.monotonic() - started_at}
         fleet = Fleet(fleet_options, app, listener, server, started_at, times)
         code = asyncio.run(fleet.run())

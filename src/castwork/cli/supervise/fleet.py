@@ -24,7 +24,6 @@ from castwork.cli.supervise.supervisor import Supervisor
 from castwork.cli.terminal import Terminal
 from castwork.embedded import SharedServer
 from castwork.model.errors import CastworkError, ServerUnavailable
-from castwork.server_url import URL_VARIABLE
 
 #: Seconds between looks at the embedded server.
 _INTERVAL = 0.5
@@ -137,7 +136,10 @@ class Fleet:
             self._terminal.say("castwork", f"it held {what} back at once")
 
     def _environment(self) -> dict[str, str]:
-        return os.environ | {URL_VARIABLE: self._url, "PYTHONUNBUFFERED": "1"}
+        told = {"PYTHONUNBUFFERED": "1"}
+        if variable := self._app.server_url.variable:
+            told[variable] = self._url
+        return os.environ | told
 
     @property
     def _url(self) -> str:
@@ -185,7 +187,7 @@ class Fleet:
                 self._terminal.say("castwork", one_line(error))
                 supervisor.stop(FAILED)
                 return
-            os.environ[URL_VARIABLE] = self._url
+            self._app.server_url.override = self._url
             for child in supervisor.children:
                 child.environment = self._environment()
                 child.replace()
