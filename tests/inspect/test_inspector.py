@@ -18,6 +18,7 @@ async def test_queues_are_seen_in_the_order_in_which_they_were_declared(
     app: App, namespace: str, plain: redis.Redis
 ) -> None:
     go, began = asyncio.Event(), asyncio.Event()
+    app.queue("first", concurrency=1)
     app.queue("second", max_depth=50)
 
     @app.task(queue="first")
@@ -39,7 +40,7 @@ async def test_queues_are_seen_in_the_order_in_which_they_were_declared(
 
     async with app:
         await hold.options(delay=60).enqueue()
-        async with app.worker(["first", "second"], concurrency=1):
+        async with app.worker(["first", "second"], concurrency=2):
             await hold.enqueue()
             await asyncio.wait_for(began.wait(), 10)
             await hold.options(priority="low").enqueue_many([()] * 3)
