@@ -117,7 +117,7 @@ def _persistence(found: Persistence) -> Check:
     return warn(
         name,
         "no append-only file: a restart of the server loses tasks",
-        "CONFIG SET appendonly yes, then CONFIG REWRITE",
+        "CONFIG SET appendonly yes, then CONFIG REWRITE; the embedded server: castwork up --data DIR",
     )
 
 
