@@ -117,7 +117,8 @@ def _persistence(found: Persistence) -> Check:
     return warn(
         name,
         "no append-only file: a restart of the server loses tasks",
-        "CONFIG SET appendonly yes, then CONFIG REWRITE; the embedded server: castwork up --data DIR",
+        "CONFIG SET appendonly yes, then CONFIG REWRITE; for the embedded server:"
+        " castwork up --data DIR",
     )
 
 
