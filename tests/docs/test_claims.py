@@ -253,15 +253,18 @@ module.exports = class {
 """
 
 
+@pytest.mark.parametrize("form", ["lists", "line"])
 async def test_acl_of_the_security_page_is_enough(
-    server: EmbeddedServer, client: redis.Redis
+    server: EmbeddedServer, client: redis.Redis, form: str
 ) -> None:
-    listed = " ".join(b.text for b in blocks(DOCS / "operations" / "security.md", "text")).split()
     assert "An ACL user" in sections(DOCS / "operations" / "security.md")
-    rules = [f"+{name.lower()}" for name in listed]
-    client.execute_command(
-        "ACL", "SETUSER", "app", "on", ">secret", "~{cw:*", "&*", "-@all", *rules
-    )
+    *lists, line = [block.text for block in blocks(DOCS / "operations" / "security.md", "text")]
+    rules = [f"+{name.lower()}" for name in " ".join(lists).split()]
+    user = ["app", "on", ">secret", "~{cw:*", "&*", "-@all", *rules]
+    if form == "line":
+        user = line.replace("PASSWORD", "secret").split()[2:]
+        user[0] = "app"
+    client.execute_command("ACL", "SETUSER", *user)
     app = App(re.sub("//", "//app:secret@", server.url, count=1))
     heard: list[dict[str, int]] = []
     news = app.channel("news", dict, history=10)
