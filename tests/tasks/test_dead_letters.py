@@ -265,3 +265,19 @@ async def test_workers_purge_the_oldest_letters_beyond_the_bound(
 
 async def _count_is(letters: DeadLetters, expected: int) -> bool:
     return await letters.count() == expected
+
+
+async def test_logs_call_what_a_group_handles_an_event(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    news = app.channel("news", int, history=10)
+
+    @news.subscribe(group="billing", attempts=1)
+    async def bill(event: int) -> None:
+        raise ValueError("no")
+
+    async with app, app.worker():
+        await news.publish(1)
+        await eventually(lambda: "is dead after 1 attempt" in caplog.text)
+    [line] = [r.getMessage() for r in caplog.records if "is dead after" in r.getMessage()]
+    assert line.startswith("event ")

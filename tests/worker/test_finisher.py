@@ -9,10 +9,16 @@ from typing import Any
 import pytest
 import redis
 from tests.eventually import eventually
+from tests.worker.attempts import declare, make_attempt
 from tests.worker.conftest import MakeRoles
 
 from castwork import App, Backoff, Discard, Retry, TaskState
+from castwork.model.entry import Meta
+from castwork.store.outcomes import Outcomes
+from castwork.worker.finisher import Finisher
+from castwork.worker.outcome import Release
 from castwork.worker.queue_roles import QueueRoles
+from castwork.worker.workload import Workload
 
 
 async def held(app: App, make_roles: MakeRoles, values: list[Any]) -> QueueRoles:
@@ -152,3 +158,17 @@ async def test_an_outcome_of_each_kind_is_counted(app: App, make_roles: MakeRole
         TaskState.DEAD,
         TaskState.SCHEDULED,
     ]
+
+
+@pytest.mark.parametrize(("before", "counts"), [(0, False), (9, False), (10, True), (30, True)])
+async def test_a_task_that_goes_on_stopping_its_workers_uses_up_its_attempts(
+    before: int, counts: bool
+) -> None:
+    attempt = make_attempt(meta=Meta(attempts=before, uncounted=before))
+    workload = Workload(declare().store, "alice", 1)
+    handing_back = Finisher(workload, Outcomes(workload.store.place, "alice"))._release(
+        attempt, Release(started=True)
+    )
+    entry = handing_back.args[1]  # type: ignore[attr-defined]
+    assert entry.meta.attempts == before + 1
+    assert entry.meta.uncounted == before + (not counts)

@@ -82,6 +82,11 @@ class Queue(msgspec.Struct, frozen=True):
     foreign_lease: float = FOREIGN_LEASE
 
     @property
+    def noun(self) -> str:
+        """What logs call its entries: tasks, or the events that a channel's group handles."""
+        return "task" if self.keeps_records else "event"
+
+    @property
     def id_prefix(self) -> str:
         """What task ids begin with: the queue's name, or an adopted stream's key and group."""
         if self.stream is None:

@@ -172,7 +172,8 @@ class Finisher:
 
     def _bury(self, attempt: Attempt, outcome: Bury) -> Callable[[], Awaitable[bool]]:
         logger.warning(
-            "task %s is dead after %d attempt%s: %s: %s",
+            "%s %s is dead after %d attempt%s: %s: %s",
+            self._workload.queue.noun,
             attempt.task_id,
             attempt.runs,
             "" if attempt.runs == 1 else "s",
@@ -229,7 +230,8 @@ class Finisher:
 
     def _lost(self, attempt: Attempt) -> None:
         logger.warning(
-            "task %s: attempt %d lost its lease, its outcome is dropped",
+            "%s %s: attempt %d lost its lease, its outcome is dropped",
+            self._workload.queue.noun,
             attempt.task_id,
             attempt.number,
         )

@@ -132,5 +132,6 @@ class LeaseKeeper:
     def _end_lost(self, workload: Workload, attempt: Attempt) -> None:
         # A stored outcome also ends the lease; such an attempt is not held any more.
         if workload.held[attempt.lane].get(attempt.entry_id) is attempt and not attempt.finished:
-            logger.warning("task %s: the lease is lost, ending it here", attempt.task_id)
+            noun = workload.queue.noun
+            logger.warning("%s %s: the lease is lost, ending it here", noun, attempt.task_id)
             attempt.end(Ending.LOST)

@@ -181,5 +181,6 @@ class Recovery:
         attempt = Attempt(origin, left.entry_id, left.deliveries, left.fields)
         self._runner.start(attempt, now_ms, alone=alone)
         task_id, times = attempt.task_id, left.deliveries - 1
-        logger.warning("task %s was left by a lost worker, %d so far", task_id, times)
+        noun = self._workload.queue.noun
+        logger.warning("%s %s was left by a lost worker, %d so far", noun, task_id, times)
         return attempt

@@ -202,7 +202,8 @@ class Runner:
             info = describe(error, attempt=attempt.number, worker_id=self._worker_id)
             if isinstance(error, Exception):
                 said = printable(f"{info.type}: {info.message}", 2000)
-                logger.info("task %s: attempt %d failed: %s", attempt.task_id, attempt.number, said)
+                noun, number = self._workload.queue.noun, attempt.number
+                logger.info("%s %s: attempt %d failed: %s", noun, attempt.task_id, number, said)
             elif not isinstance(error, asyncio.CancelledError):
                 said = printable(f"{info.type}: {info.message}", 2000)
                 logger.error("task %s raised %s", attempt.task_id, said)
