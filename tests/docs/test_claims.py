@@ -258,7 +258,8 @@ async def test_acl_of_the_security_page_is_enough(
     server: EmbeddedServer, client: redis.Redis, form: str
 ) -> None:
     assert "An ACL user" in sections(DOCS / "operations" / "security.md")
-    *lists, line = [block.text for block in blocks(DOCS / "operations" / "security.md", "text")]
+    lists = [block.text for block in blocks(DOCS / "operations" / "security.md", "text")]
+    [line] = [block.text for block in blocks(DOCS / "operations" / "security.md", "acl")]
     rules = [f"+{name.lower()}" for name in " ".join(lists).split()]
     user = ["app", "on", ">secret", "~{cw:*", "&*", "-@all", *rules]
     if form == "line":

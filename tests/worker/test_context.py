@@ -66,6 +66,7 @@ async def test_a_plain_function_that_checks_ends_soon_and_is_no_success(app: App
             if how != "stop":
                 await _end(app, task, how)
                 await eventually(lambda: ended)
+        await eventually(lambda: ended)
         status = (await task.status()).status
     assert ended == [how]
     assert status is {
