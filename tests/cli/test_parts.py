@@ -57,7 +57,7 @@ async def test_a_crash_loop_is_said_and_slowed_down(monkeypatch: pytest.MonkeyPa
     """The program is python itself with an unknown module, which ends at once."""
     monkeypatch.setattr(child_module, "relay_lines", _drop)
     said: list[str] = []
-    gone: list[int] = []
+    gone: list[str] = []
     looping = asyncio.Event()
 
     def say(name: str, line: str) -> None:
@@ -65,15 +65,20 @@ async def test_a_crash_loop_is_said_and_slowed_down(monkeypatch: pytest.MonkeyPa
         if "from now on" in line:
             looping.set()
 
-    async def note(pid: int) -> None:
-        gone.append(pid)
+    async def note(mark: str) -> None:
+        gone.append(mark)
 
     def misused() -> None:
         raise AssertionError("a user's program may end with 2, too")
 
     child = Child(
         "worker-1",
-        ["worker", "nosuch_module"],  # without a lifeline, as if the module had called exit(2)
+        lambda mark: [
+            "worker",
+            "nosuch_module",
+            "--mark",
+            mark,
+        ],  # without a lifeline, as if the module had called exit(2)
         environment={"PATH": "", "PYTHONPATH": ":".join(sys.path)},
         descriptors=(),
         say=say,

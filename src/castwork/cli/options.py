@@ -53,3 +53,4 @@ Data = Annotated[
 ]
 ChannelName = Annotated[str, typer.Argument(metavar="CHANNEL", help="Name of the channel.")]
 Lifeline = Annotated[int | None, typer.Option("--lifeline", hidden=True)]
+Mark = Annotated[str, typer.Option("--mark", hidden=True)]

@@ -31,6 +31,7 @@ class WorkerInfo(msgspec.Struct):
         processed: outcomes since the worker's start, by kind.
         v: version of the format.
         functions: names of the functions that the worker has, 100 of them at most.
+        mark: what the supervisor that started the worker calls this start; empty without one.
     """
 
     id: str
@@ -44,3 +45,4 @@ class WorkerInfo(msgspec.Struct):
     processed: dict[str, int]
     v: int = 1
     functions: list[str] = []
+    mark: str = ""

@@ -5,19 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import msgspec
-
 from castwork.model.errors import CastworkError
-from castwork.model.worker_info import WorkerInfo
-from castwork.store.members import Members
 from castwork.store.place import RegisterPlace
+from castwork.store.register import Register
 
 logger = logging.getLogger(__name__)
-
-_decode = msgspec.json.Decoder(WorkerInfo).decode
-
-#: Seconds of silence after which a worker no longer counts.
-_SILENT = 10.0
 
 #: Seconds between looks, however many wait.
 _INTERVAL = 30.0
@@ -34,7 +26,7 @@ class Unserved:
     def __init__(self, queue: str, place: RegisterPlace) -> None:
         self._queue = queue
         self._place = place
-        self._workers = Members.of_workers(place)
+        self._register = Register(place)
         self._next_look = 0.0
         self._looking: asyncio.Task[None] | None = None
 
@@ -60,11 +52,5 @@ class Unserved:
             )
 
     async def _is_served(self) -> bool:
-        for member in await self._workers.alive():
-            try:
-                info = _decode(member.info)
-            except (msgspec.MsgspecError, RecursionError):
-                continue
-            if self._queue in info.queues and member.silent_for < _SILENT:
-                return True
-        return False
+        workers = await self._register.workers()
+        return any(self._queue in one.info.queues and not one.is_lost for one in workers)

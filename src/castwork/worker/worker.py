@@ -22,6 +22,7 @@ from castwork.store.members import Members
 from castwork.store.place import RegisterPlace
 from castwork.store.queue_store import QueueStore
 from castwork.store.reads import BlockingReads
+from castwork.store.register import Register
 from castwork.tasks.catalog import Catalog, Served
 from castwork.tasks.chain import Chain
 from castwork.worker.attempt import Attempt, Ending
@@ -66,6 +67,7 @@ class Worker:
 
     Attributes:
         id: unique for this start; empty before.
+        mark: what the supervisor of this process calls this start, told on the register.
         started: set when tasks are being claimed.
     """
 
@@ -84,6 +86,7 @@ class Worker:
         if not served.stores:
             raise DefinitionError("the worker has nothing to do: no task function is registered")
         self.id = ""
+        self.mark = ""
         self.started = asyncio.Event()
         self._connections = connections
         self._catalog = catalog
@@ -253,7 +256,7 @@ class Worker:
                     await queue.control.start()
                     await queue.claims.create_groups()
                 await heartbeat.begin()
-                await warn_of_strangers(members, self.describe())
+                await warn_of_strangers(Register(place), self.describe())
                 side = self._start_roles(roles, heartbeat)
                 hung = Hung(
                     workloads,
@@ -309,6 +312,7 @@ class Worker:
             running[:LISTED],
             processed,
             functions=sorted(function.name for function in self._catalog)[:LISTED],
+            mark=self.mark,
         )
 
     # -- stopping -----------------------------------------------------------------------

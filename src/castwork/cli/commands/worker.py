@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from castwork.cli.options import Concurrency, Grace, Lease, Lifeline, Module, Queues, Redis
+from castwork.cli.options import Concurrency, Grace, Lease, Lifeline, Mark, Module, Queues, Redis
 from castwork.cli.supervise.worker_process import WorkerArguments
 from castwork.model.codec import encode
 from castwork.model.worker_options import WorkerOptions
@@ -19,6 +19,7 @@ def worker(
     lease: Lease = None,
     grace: Grace = None,
     lifeline: Lifeline = None,
+    mark: Mark = "",
 ) -> None:
     """Run tasks. SIGTERM lets the running ones finish; a second one ends at once."""
     options = WorkerOptions()
@@ -28,7 +29,7 @@ def worker(
         options["lease"] = lease
     if grace is not None:
         options["grace"] = grace
-    arguments = WorkerArguments(module, redis, _split(queues), options, lifeline)
+    arguments = WorkerArguments(module, redis, _split(queues), options, lifeline, mark)
     # The new program does without the command line's libraries, which weigh 14 MB.
     program = [sys.executable, "-m", "castwork.cli.supervise.worker_process"]
     os.execv(sys.executable, [*program, encode(arguments).decode()])

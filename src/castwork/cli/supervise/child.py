@@ -25,28 +25,33 @@ class Child:
 
     Args:
         name: stands before each line of the command's output.
-        arguments: the arguments of the `castwork` program.
+        arguments: makes the arguments of the `castwork` program for one start, given its mark.
         environment: the process's environment; changes apply from the next start on.
         descriptors: file descriptors that the process inherits, under the same numbers.
         say: prints a line under a name.
         misused: called when the process says that starting it again will not help.
-        gone: awaited with the process id of a process that has ended unasked.
+        gone: awaited with the mark of a start whose process has ended unasked.
+
+    Attributes:
+        mark: names the latest start: unlike a process id, no other process ever has it, be it in
+            another container of the same host name.
     """
 
     def __init__(
         self,
         name: str,
-        arguments: Sequence[str],
+        arguments: Callable[[str], Sequence[str]],
         *,
         environment: Mapping[str, str],
         descriptors: Sequence[int],
         say: Callable[[str, str], None],
         misused: Callable[[], None],
-        gone: Callable[[int], Awaitable[None]],
+        gone: Callable[[str], Awaitable[None]],
     ) -> None:
         self.name = name
         self.environment = environment
-        self._arguments = list(arguments)
+        self.mark = ""
+        self._arguments = arguments
         self._descriptors = tuple(descriptors)
         self._say = say
         self._misused = misused
@@ -71,8 +76,7 @@ class Child:
             self._report(code, wait)
             if code == TOLD_MISUSED:
                 self._misused()
-            if self._process is not None:
-                await self._gone(self._process.pid)
+            await self._gone(self.mark)
             await self._pause(wait)
 
     def terminate(self) -> None:
@@ -92,11 +96,12 @@ class Child:
                 os.killpg(self.pid, signal.SIGKILL)
 
     async def _run(self) -> int:
+        self.mark = os.urandom(8).hex()
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "castwork",
-            *self._arguments,
+            *self._arguments(self.mark),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

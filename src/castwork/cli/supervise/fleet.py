@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,20 +101,24 @@ class Fleet:
         made.on_stop = self._listener.close
         descriptor = str(self._listener.fileno())
         gateway = ["gateway", options.module, "--listener", descriptor]
-        made.gateways = [self._child(made, "gateway", gateway, self._listener.fileno())]
+        made.gateways = [self._child(made, "gateway", lambda _: gateway, self._listener.fileno())]
         worker = ["worker", options.module, *options.worker_options]
         made.workers = [
-            self._child(made, f"worker-{number}", worker)
+            self._child(made, f"worker-{number}", lambda mark: [*worker, "--mark", mark])
             for number in range(1, options.workers + 1)
         ]
         return made
 
     def _child(
-        self, supervisor: Supervisor, name: str, arguments: Sequence[str], *descriptors: int
+        self,
+        supervisor: Supervisor,
+        name: str,
+        arguments: Callable[[str], Sequence[str]],
+        *descriptors: int,
     ) -> Child:
         return Child(
             name,
-            [*arguments, "--lifeline", str(supervisor.lifeline)],
+            lambda mark: [*arguments(mark), "--lifeline", str(supervisor.lifeline)],
             environment=self._environment(),
             descriptors=(supervisor.lifeline, *descriptors),
             say=self._terminal.say,
@@ -122,12 +126,12 @@ class Fleet:
             gone=self._give_back,
         )
 
-    async def _give_back(self, pid: int) -> None:
-        """Give the tasks of a process that has ended back to the other workers."""
+    async def _give_back(self, mark: str) -> None:
+        """Give the tasks of a worker whose process has ended back to the other workers."""
         try:
             async with asyncio.timeout(_PATIENCE):
                 await self._app.connections.open()
-                held = await give_back(self._app, pid, lease=self._options.lease)
+                held = await give_back(self._app, mark, lease=self._options.lease)
         except (CastworkError, TimeoutError) as error:
             self._terminal.say("castwork", f"its tasks come back after a lease: {error}")
             return

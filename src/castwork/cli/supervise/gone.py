@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-
 from castwork.app import App
 
 
-async def give_back(app: App, pid: int, *, lease: float) -> int:
-    """End the leases of the worker that was this process, so that its tasks come back at once.
+async def give_back(app: App, mark: str, *, lease: float) -> int:
+    """End the leases of the worker of this start, so that its tasks come back at once.
 
     The process must have ended: while code runs, its lease must last.
 
     Args:
         app: the App whose queues the worker served, open.
-        pid: process id on this machine.
+        mark: what the supervisor called the start of the worker.
         lease: seconds that the worker's leases lasted.
 
     Returns:
@@ -23,8 +21,7 @@ async def give_back(app: App, pid: int, *, lease: float) -> int:
     Raises:
         ServerError: the server could not be asked; the leases run out by themselves.
     """
-    here = socket.gethostname()
-    gone = [one["id"] for one in await app.workers() if (one["host"], one["pid"]) == (here, pid)]
+    gone = [one["id"] for one in await app.workers() if one["mark"] == mark]
     return sum(
         [
             await store.claims(worker_id).abandon(lease_ms=int(lease * 1000))

@@ -47,12 +47,11 @@ async def _ask(host: str, port: int) -> int:
 
 async def wait_for_workers(app: App, workers: Sequence[Child]) -> None:
     """Wait until each worker process is in the register of live workers."""
-    here = socket.gethostname()
     while True:
         try:
-            registered = {info["pid"] for info in await app.workers() if info["host"] == here}
+            registered = {info["mark"] for info in await app.workers()}
         except ConnectionFailed:
             registered = set()
-        if all(worker.pid in registered for worker in workers):
+        if all(worker.mark in registered for worker in workers):
             return
         await asyncio.sleep(_INTERVAL)

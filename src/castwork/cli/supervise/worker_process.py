@@ -39,6 +39,7 @@ class WorkerArguments(msgspec.Struct):
         queues: names of the queues to serve; None for all.
         options: see `WorkerSettings`.
         lifeline: descriptor whose end means that the supervisor is gone.
+        mark: what the supervisor calls this start of the worker.
     """
 
     module: str
@@ -46,6 +47,7 @@ class WorkerArguments(msgspec.Struct):
     queues: list[str] | None
     options: WorkerOptions
     lifeline: int | None
+    mark: str
 
 
 def main() -> None:
@@ -61,6 +63,7 @@ def main() -> None:
 
 async def _run(app: App, arguments: WorkerArguments) -> None:
     made = app.worker(arguments.queues, on_stuck=_leave_stuck, **arguments.options)
+    made.mark = arguments.mark
     stopped = asyncio.Event()
 
     def stop() -> None:
