@@ -104,14 +104,15 @@ class Connections:
 
         Raises:
             ServerUnavailable, AuthenticationFailed, ServerUnsupported: see `Link.open`.
-            NotOpen: another event loop uses this app; `enqueue_sync` works from anywhere.
+            NotOpen: another event loop uses this app.
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop or self._pid != os.getpid():
             if self._loop is not None and self._loop.is_running() and self._pid == os.getpid():
                 raise NotOpen(
-                    "this app is open in another event loop: use enqueue_sync from other"
-                    " threads, or one App per loop"
+                    "this app is open in another event loop: call the app from there, with"
+                    " asyncio.run_coroutine_threadsafe(...) from other threads, or make an App for"
+                    " this loop; tasks are enqueued from any thread with enqueue_sync"
                 )
             self._loop, self._pid = loop, os.getpid()
             self._opening = self._ready = None

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from castwork.model.errors import AuthenticationFailed, ServerRefused
+from castwork.model.ids import is_worker_id
 from castwork.redis.link import Link
 from castwork.redis.server import ServerInfo, read_server
 from castwork.store.place import QueuePlace
@@ -63,6 +64,8 @@ class QueueHealth(msgspec.Struct):
         dead: dead letters.
         running: tasks that workers hold.
         stale: running tasks without a sign of life for long; at most 100 per lane are counted.
+            Programs of others in the group give no signs of life: what they hold is stale once
+            `foreign_lease` has passed as well.
         consumers: workers that the server knows of, lost workers included.
         missing: lanes on which no worker has made the consumer group yet.
     """
@@ -116,12 +119,17 @@ async def examine_queue(place: QueuePlace, *, stale_after: float) -> QueueHealth
     names: set[bytes] = set()
     for lane, stream in zip(queue.lanes, keys.lanes, strict=True):
         try:
-            stale = await call("XPENDING", stream, queue.group, "IDLE", idle_ms, "-", "+", _COUNTED)
+            idle = await call("XPENDING", stream, queue.group, "IDLE", idle_ms, "-", "+", _COUNTED)
             consumers = await call("XINFO", "CONSUMERS", stream, queue.group)
         except ServerRefused:
             health.missing.append(lane.name)
             continue
-        health.stale += len(stale)
+        health.stale += sum(
+            queue.stream is None
+            or is_worker_id(holder.decode(errors="replace"))
+            or silent_ms > queue.foreign_lease * 1000
+            for _, holder, silent_ms, _ in idle
+        )
         health.running += sum(int(consumer[b"pending"]) for consumer in consumers)
         names |= {consumer[b"name"] for consumer in consumers}
     health.consumers = len(names)

@@ -206,7 +206,8 @@ class Runner:
                 logger.info("%s %s: attempt %d failed: %s", noun, attempt.task_id, number, said)
             elif not isinstance(error, asyncio.CancelledError):
                 said = printable(f"{info.type}: {info.message}", 2000)
-                logger.error("task %s raised %s", attempt.task_id, said)
+                noun = self._workload.queue.noun
+                logger.error("%s %s raised %s", noun, attempt.task_id, said)
             if isinstance(error, asyncio.CancelledError) and self._is_ending():
                 attempt.ended_by = attempt.ended_by or Ending.STOP
             return after_error(attempt, error, info)
@@ -243,7 +244,8 @@ class Runner:
     def _linger(self, attempt: Attempt, thread: Future[Any]) -> None:
         """Keep the slot of an attempt that has ended while its plain function goes on."""
         logger.warning(
-            "task %s (%s) has ended, and its function goes on: its slot stays taken until then",
+            "%s %s (%s) has ended, and its function goes on: its slot stays taken until then",
+            self._workload.queue.noun,
             attempt.task_id,
             attempt.task,
         )
