@@ -14,6 +14,7 @@ from tests.eventually import eventually
 from tests.worker.conftest import MakeRoles, only
 
 from castwork import App, TaskState
+from castwork.model.errors import TaskExpired
 from castwork.model.worker_info import WorkerInfo
 from castwork.redis.replies import NoGroup
 from castwork.store.members import Members
@@ -325,6 +326,32 @@ async def test_who_cancels_is_heard_for_what_runs_and_for_what_waits_its_turn(
 
 
 # -- timeouts -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slots", [1, 0], ids=["runs", "waits for a slot"])
+async def test_what_passes_its_deadline_is_ended_and_expires(
+    hold: Hold, make_roles: MakeRoles, go: asyncio.Event, slots: int
+) -> None:
+    roles = await make_roles(capacity=1)
+    if not slots:
+        await hold.enqueue()
+        await roles.fetcher.claim(1)
+    task = await hold.options(deadline=20).enqueue()
+    roles.runner.begin(await roles.claims.claim(1, [0, 0, 0]))
+    attempt = roles.workload.find(task.id)
+    assert attempt is not None
+    timeouts = Timeouts([roles.workload])
+
+    assert 0 < attempt.deadline - asyncio.get_running_loop().time() <= 20, "before its timeout"
+    assert timeouts.check(attempt.deadline - 0.01) == 0
+    assert timeouts.check(attempt.deadline) == 1
+    assert attempt.ended_by is Ending.DEADLINE
+    go.set()
+    await eventually(lambda: attempt.finished)
+    await roles.finisher.drain()
+    assert (await task.status()).status is TaskState.EXPIRED
+    with pytest.raises(TaskExpired, match="deadline"):
+        await task.result(timeout=10)
 
 
 async def test_what_takes_too_long_is_ended_once(hold: Hold, make_roles: MakeRoles) -> None:

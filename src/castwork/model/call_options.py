@@ -49,7 +49,7 @@ class CallSettings(msgspec.Struct, frozen=True):
         id: the caller's own id; a second enqueue with the id returns the first task.
         key: idempotency key; a second enqueue with the key returns the first task.
         key_ttl: seconds that the key is remembered.
-        deadline: seconds after which it is too late to start; the task then expires.
+        deadline: seconds after which nobody wants the task: it expires, also while it runs.
         attempts: replaces the task function's `attempts`.
         timeout: replaces the task function's `timeout`, in seconds; None keeps that one.
         owner: the task's owner.

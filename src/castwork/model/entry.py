@@ -30,7 +30,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
         attempts: deliveries before this entry was written.
         uncounted: how many of those deliveries do not count against the task's attempts, as
             a worker was stopped in mid-run.
-        expires_ms: milliseconds after the task was enqueued when it is too late to start.
+        expires_ms: milliseconds after the task was enqueued when nobody wants it any more.
         max_attempts: replaces the task function's `attempts`.
         timeout: replaces the task function's `timeout`, in seconds.
         errors: the last failures, newest last.

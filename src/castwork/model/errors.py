@@ -28,7 +28,7 @@
     * TaskFailed                            it refused the work (`Discard`)
     * TaskDead                              it ran out of attempts, or can never run
     * TaskCancelled                         it was cancelled
-    * TaskExpired                           it passed its deadline before it started
+    * TaskExpired                           it passed its deadline before it ended
     * ResultUnreadable                      its result is not of the declared type
   * LeaseLost                               another worker owns the attempt now
 
@@ -235,7 +235,7 @@ class TaskCancelled(TaskError):
 
 
 class TaskExpired(TaskError):
-    """The task's deadline passed before a worker could start it."""
+    """The task's deadline passed before it had ended."""
 
 
 class ResultUnreadable(TaskError):

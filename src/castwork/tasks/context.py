@@ -104,8 +104,8 @@ class Context:
         """Why the attempt is being stopped; None while it is not.
 
         `cancel`: somebody cancelled the task. `timeout`: the attempt took too long, another may
-        follow. `stop`: the worker stops, and the task goes back uncounted. `lost`: another worker
-        has the task now.
+        follow. `deadline`: it is too late for the task, which expires. `stop`: the worker stops,
+        and the task goes back uncounted. `lost`: another worker has the task now.
         """
         return cast("EndReason", str(self._attempt.ended_by)) if self._attempt.ended_by else None
 
@@ -115,8 +115,8 @@ class Context:
         Call it between steps. Returning early instead would be a success.
 
         Raises:
-            asyncio.CancelledError: the attempt was cancelled, took too long, or its worker stops;
-                no `except Exception` holds it up.
+            asyncio.CancelledError: the attempt was cancelled, took too long, passed the task's
+                deadline, or its worker stops; no `except Exception` holds it up.
             LeaseLost: another worker has the task now.
         """
         ending = self.ending

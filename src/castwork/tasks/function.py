@@ -105,7 +105,8 @@ class TaskFunction(Generic[P, R]):
                 returns the first task, as long as that task's record is kept.
             key: idempotency key; a second enqueue with the key returns the first task.
             key_ttl: seconds that the key is remembered (a day by default).
-            deadline: seconds after which it is too late to start: the task then expires.
+            deadline: seconds after which nobody wants the task, delays and retries included: no
+                attempt starts any more, a running one is ended, and the task expires.
             attempts: replaces the task function's `attempts`.
             timeout: replaces the task function's `timeout`, in seconds; None for no bound.
             owner: whose task it is.

@@ -24,6 +24,7 @@ class Ending(StrEnum):
 
     NOT = ""
     TIMEOUT = "timeout"
+    DEADLINE = "deadline"
     CANCEL = "cancel"
     LOST = "lost"
     STOP = "stop"
@@ -64,7 +65,9 @@ class Attempt(Delivery):
         begun: whether `runner` takes its first step, and can be interrupted from then on; an
             attempt that is ended before does not call the code.
         finished: whether the code is done.
-        deadline: loop time when the timeout ends, 0 for none.
+        expires: loop time of the task's deadline, 0 for none.
+        deadline: loop time when the attempt is ended: that of its timeout, or `expires` where that
+            is earlier; 0 for none.
         ended_by: why the attempt is ended from outside.
         announced: whether the task's record says that it runs.
         runner: the asyncio task of the code.
@@ -79,6 +82,7 @@ class Attempt(Delivery):
         "deadline",
         "emitter",
         "ended_by",
+        "expires",
         "fields",
         "finished",
         "launched_at",
@@ -111,6 +115,7 @@ class Attempt(Delivery):
         self.begun = False
         self.finished = False
         self.announced = False
+        self.expires = 0.0
         self.deadline = 0.0
         self.ended_by = _NOT
         self.runner: asyncio.Task[None] | None = None

@@ -98,7 +98,7 @@ _UNSAID = (
 )
 
 #: Endings that were asked for, so that the exception which an interruption led to is no failure.
-_INTERRUPTIONS = (Ending.LOST, Ending.CANCEL, Ending.STOP)
+_INTERRUPTIONS = (Ending.LOST, Ending.CANCEL, Ending.STOP, Ending.DEADLINE)
 
 #: The outcome of a function that returned None; made once, as short tasks mostly return None.
 SUCCEEDED = Finish(TaskState.SUCCEEDED)
@@ -157,6 +157,8 @@ def after_interruption(attempt: Attempt, worker_id: str) -> Outcome:
         return Finish(TaskState.CANCELLED)
     if attempt.ended_by is Ending.STOP:
         return Release(started=attempt.started_at is not None)
+    if attempt.ended_by is Ending.DEADLINE:
+        return _late("its deadline passed while it ran", attempt.number, worker_id)
     if attempt.ended_by is Ending.TIMEOUT:
         kind, message = "TimeoutError", "the attempt took longer than its timeout"
     else:  # no end was asked for: the code awaited something that was cancelled
@@ -212,13 +214,28 @@ def _time_of(attempt: Attempt, now_ms: int) -> int:
 
 def _expired(attempt: Attempt, now_ms: int) -> Finish | None:
     """The end of an attempt whose task has passed its deadline; None for others."""
+    left = seconds_left(attempt, now_ms)
+    if left is None or left >= 0:
+        return None
+    return _late("its deadline passed before a worker could start it")
+
+
+def seconds_left(attempt: Attempt, now_ms: int) -> float | None:
+    """Seconds until the task's deadline, below 0 once it has passed; None without a deadline.
+
+    Args:
+        attempt: the attempt, just claimed.
+        now_ms: the server's time, 0 if unknown.
+    """
     meta = attempt.meta
     if meta is None or not meta.expires_ms:
         return None
-    if _time_of(attempt, now_ms) - attempt.entry().at <= meta.expires_ms:
-        return None
-    late = ErrorInfo("Expired", "its deadline passed before a worker could start it")
-    return Finish(TaskState.EXPIRED, error=late)
+    return (attempt.entry().at + meta.expires_ms - _time_of(attempt, now_ms)) / 1000
+
+
+def _late(message: str, attempt: int = 0, worker_id: str = "") -> Finish:
+    error = ErrorInfo("Expired", message, attempt=attempt, worker=worker_id)
+    return Finish(TaskState.EXPIRED, error=error)
 
 
 def _after_failure(attempt: Attempt, error: ErrorInfo, after: float | None = None) -> Park | Bury:
@@ -240,9 +257,7 @@ def describe(exception: BaseException, *, attempt: int = 0, worker_id: str = "")
     return ErrorInfo(
         type=type(cause).__name__,
         message=text_of(cause)[:2000],
-        traceback=safe_text(lambda: "".join(traceback.format_exception(exception, limit=-8)))[
-            -4000:
-        ],
+        traceback=safe_text(lambda: _frames(exception))[-4000:],
         attempt=attempt,
         worker=worker_id,
     )

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 _NO_CALL = (b"", b"", b"")
 
 #: Endings that count although the code has returned: it took no notice of them.
-_UNNOTICED = (Ending.CANCEL, Ending.TIMEOUT)
+_UNNOTICED = (Ending.CANCEL, Ending.TIMEOUT, Ending.DEADLINE)
 
 
 class Runner:
@@ -185,7 +185,8 @@ class Runner:
                 timeout = meta.timeout if meta is not None and meta.timeout else runnable.timeout
                 if timeout is not None:
                     # Not from `launched_at`: the loop may have been blocked between.
-                    attempt.deadline = monotonic() + timeout
+                    ends = monotonic() + timeout
+                    attempt.deadline = min(ends, attempt.expires or ends)
                 arguments = runnable.decode(attempt.args)
                 set_current(attempt)
                 value = await runnable.call(attempt, arguments)

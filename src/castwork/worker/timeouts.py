@@ -1,4 +1,4 @@
-"""Timeouts: ends attempts that take too long."""
+"""Timeouts: ends attempts that take too long, or whose task nobody wants any more."""
 
 from __future__ import annotations
 
@@ -36,5 +36,6 @@ class Timeouts:
             if attempt.deadline and attempt.deadline <= now and not attempt.ended_by
         ]
         for attempt in overdue:
-            attempt.end(Ending.TIMEOUT)
+            is_late = 0.0 < attempt.expires <= now
+            attempt.end(Ending.DEADLINE if is_late else Ending.TIMEOUT)
         return len(overdue)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from time import monotonic
 from urllib.parse import unquote
 
 from castwork.model.codec import encode_value
@@ -14,7 +15,15 @@ from castwork.model.states import TaskState
 from castwork.tasks.catalog import Catalog
 from castwork.worker.attempt import Attempt
 from castwork.worker.callers.choose import Callers
-from castwork.worker.outcome import Bury, Finish, Outcome, before_start, describe, unknown
+from castwork.worker.outcome import (
+    Bury,
+    Finish,
+    Outcome,
+    before_start,
+    describe,
+    seconds_left,
+    unknown,
+)
 from castwork.worker.runnable import Runnable
 from castwork.worker.workload import Workload
 
@@ -76,6 +85,9 @@ class Understanding:
             return Bury(describe(error, attempt=attempt.number, worker_id=worker_id))
         if attempt.task_id in self._workload.unwanted:
             return Finish(TaskState.CANCELLED)
+        left = seconds_left(attempt, now_ms)
+        if left is not None:
+            attempt.expires = attempt.deadline = monotonic() + left
         return before_start(attempt, now_ms)
 
     def _adopt(self, attempt: Attempt) -> None:
