@@ -119,7 +119,7 @@ async def test_silence_is_broken_by_comments(
     task_id = await enqueue(client, "add", a=1)
     async with client.stream("GET", f"/tasks/{task_id}/events") as response:
         assert response.headers["content-type"].startswith("text/event-stream")
-        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["cache-control"] == "no-store, no-transform"
         assert response.headers["x-accel-buffering"] == "no"
         comments = 0
         async with asyncio.timeout(10):

@@ -24,6 +24,7 @@ from castwork.cli.commands.worker import worker
 
 cli = typer.Typer(
     name="castwork",
+    epilog="Begin with: castwork up my_module:app",
     help="One Redis, two verbs: publish what everyone must hear, enqueue what one worker must do.",
     no_args_is_help=True,
     add_completion=False,

@@ -21,7 +21,7 @@ KEEP_ALIVE = 15.0
 
 _COMMENT = b":\n\n"
 
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
