@@ -37,7 +37,6 @@ from castwork.tasks.function import (
     make_task_function,
 )
 from castwork.tasks.producer import Producer
-from castwork.tasks.sync import SyncProducers
 from castwork.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -84,7 +83,6 @@ class App:
             credentials=credentials,
             needs=self.needs,
         )
-        self._sync = SyncProducers(self.server_url.find, self.settings, credentials=credentials)
         self._producers: dict[str, Producer] = {}
         self._around_enqueue = Chain()
         self._around_task = Chain()
@@ -162,7 +160,7 @@ class App:
         producer = self._producers.get(prefix)
         if producer is None or producer.store is not store:
             producer = self._producers[prefix] = Producer(store, self.settings.limits)
-        submission = Submission(producer, self._sync, self._around_enqueue)
+        submission = Submission(producer, self._around_enqueue)
         return make_task_function(function, settings, store, submission)
 
     def _open_store(self, queue: Queue) -> QueueStore:
@@ -249,7 +247,6 @@ class App:
         for setting in self.shared_settings.values():
             await setting.stop()
         await self._connections.close()
-        self._sync.close()
         self.server_url.close()
 
     async def __aenter__(self) -> Self:

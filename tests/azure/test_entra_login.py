@@ -195,7 +195,7 @@ async def test_an_app_is_logged_in_by_the_token(url: str, namespace: str) -> Non
 
     async with app, app.worker():
         assert await (await double.enqueue(2)).result(timeout=10) == 4
-        assert await app.get_task(double.enqueue_sync(3)).result(timeout=10) == 6
+        assert await double.enqueue_sync(3).result(timeout=10) == 6
 
 
 async def test_an_app_without_a_token_says_why(url: str) -> None:

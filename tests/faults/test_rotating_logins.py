@@ -85,7 +85,7 @@ class Site:
     async def follow(self, number: int) -> None:
         """Enqueue a task, every seventh one from a thread, and await its result."""
         if number % 7 == 0:
-            task_id = await asyncio.to_thread(self.work.enqueue_sync, number)
+            task_id = (await asyncio.to_thread(self.work.enqueue_sync, number)).id
         else:
             task_id = (await self.work.enqueue(number)).id
         self.results.append(await self.front.get_task(task_id).result(timeout=30))

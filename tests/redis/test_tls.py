@@ -66,7 +66,7 @@ async def test_tasks_and_events_go_over_tls(
 
     async with app, app.worker(lease=0.5):
         assert await (await shout.enqueue("a")).result(timeout=10) == "A"
-        assert await app.get_task(shout.enqueue_sync("b")).result(timeout=10) == "B"
+        assert await shout.enqueue_sync("b").result(timeout=10) == "B"
         await eventually(lambda: heard == ["a", "b"])
         with redis.Redis.from_url(url) as plain:
             names = {c["name"]: c["user"] for c in plain.client_list() if c["name"]}

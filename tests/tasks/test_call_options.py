@@ -41,7 +41,7 @@ async def test_options_hold_for_many_calls_and_for_calls_from_threads(
     mine = owner.options(owner="ann")
     async with app, app.worker():
         tasks = await mine.enqueue_many([0, 1])
-        tasks.append(mine.task(await asyncio.to_thread(mine.enqueue_sync, 2)))
+        tasks.append(await asyncio.to_thread(mine.enqueue_sync, 2))
 
         assert [await t.result(timeout=10) for t in tasks] == ["ann 0", "ann 1", "ann 2"]
 

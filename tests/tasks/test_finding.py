@@ -31,7 +31,7 @@ async def test_results_of_tasks_that_other_processes_enqueued_are_had_by_their_i
             (await double.options(id="mine").enqueue(3)).id,
             (await double.options(key="k").enqueue(4)).id,
             (await double.options(delay=0.01).enqueue(5)).id,
-            await asyncio.to_thread(double.enqueue_sync, 6),
+            (await asyncio.to_thread(double.enqueue_sync, 6)).id,
             *[task.id for task in await double.enqueue_many([7, 8])],
         ]
         for task_id in ids:

@@ -14,7 +14,7 @@ from castwork.store.keys import QueueKeys
 
 SYNC = """
 def enqueue(numbers):
-    return [work.enqueue_sync(number) for number in numbers]
+    return [work.enqueue_sync(number).id for number in numbers]
 """
 
 ON_A_LOOP = """

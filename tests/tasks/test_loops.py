@@ -12,7 +12,7 @@ import redis
 from tests.faults.ledger import Ledger
 
 from castwork import App, AppSettings, TaskFunction
-from castwork.model.errors import InvalidArguments, NotOpen, QueueFull
+from castwork.model.errors import InvalidArguments, NotOpen, QueueFull, TaskNotFound
 from castwork.model.queue import Queue
 
 Work = TaskFunction[[int], int]
@@ -74,8 +74,8 @@ def test_second_loop_beside_the_first_is_told_what_to_use(loopless: App, work: W
         async with loopless:
             with pytest.raises(NotOpen, match="enqueue_sync"):
                 await asyncio.to_thread(lambda: asyncio.run(work.enqueue(1)))  # type: ignore[arg-type]
-            task_id = await asyncio.to_thread(work.enqueue_sync, 1)
-            assert (await loopless.get_task(task_id).status()).status == "queued"
+            task = await asyncio.to_thread(work.enqueue_sync, 1)
+            assert (await task.status()).status == "queued"
 
     asyncio.run(main())
 
@@ -90,7 +90,7 @@ def test_threads_without_a_loop_enqueue_side_by_side(
 
     def enqueue(first: int) -> list[str]:
         begin.wait(10)
-        return [work.enqueue_sync(number) for number in range(first, first + 25)]
+        return [work.enqueue_sync(number).id for number in range(first, first + 25)]
 
     with ThreadPoolExecutor(8) as pool:
         ids = [one for ids in pool.map(enqueue, range(0, 200, 25)) for one in ids]
@@ -101,10 +101,11 @@ def test_threads_without_a_loop_enqueue_side_by_side(
 
 
 def test_options_of_a_call_hold_in_threads_too(loopless: App, work: Work, ledger: Ledger) -> None:
-    assert work.options(id="mine").enqueue_sync(1) == "q:mine"
-    assert work.options(id="mine").enqueue_sync(2) == "q:mine"
+    mine = work.options(id="mine")
+    made = [mine.enqueue_sync(number) for number in (1, 2)]
+    assert [(task.id, task.created) for task in made] == [("q:mine", True), ("q:mine", False)]
     delayed = work.options(delay=60.0).enqueue_sync(3)
-    assert ledger.states([delayed, "q:mine"]) == {"scheduled": 1, "queued": 1}
+    assert ledger.states([delayed.id, "q:mine"]) == {"scheduled": 1, "queued": 1}
 
 
 def test_what_an_enqueue_refuses_is_refused_in_threads_too(loopless: App, work: Work) -> None:
@@ -123,5 +124,17 @@ def test_what_an_enqueue_refuses_is_refused_in_threads_too(loopless: App, work: 
 def test_threads_enqueue_again_after_the_app_was_closed(loopless: App, work: Work) -> None:
     first = work.enqueue_sync(1)
     asyncio.run(loopless.close())
-    assert "castwork-sync" not in {thread.name for thread in threading.enumerate()}
-    assert work.enqueue_sync(2) != first
+    assert work.enqueue_sync(2).id != first.id
+
+
+def test_apps_share_one_thread(loopless: App, work: Work, server_url: str, namespace: str) -> None:
+    other = App(server_url, settings=AppSettings(namespace=namespace))
+    work.enqueue_sync(1)
+    with pytest.raises(TaskNotFound):
+        other.task(queue="q", name="other")(_noop).task(id="none").status_sync()
+    threads = [thread.name for thread in threading.enumerate()]
+    assert threads.count("castwork-sync") == 1
+    asyncio.run(other.close())
+
+
+async def _noop() -> None: ...

@@ -246,10 +246,10 @@ async def test_enqueue_works_from_threads_without_a_loop(app: App) -> None:
         return number
 
     async with app, app.worker():
-        ids = await asyncio.gather(
+        tasks = await asyncio.gather(
             *(asyncio.to_thread(work.enqueue_sync, number) for number in range(20))
         )
-        results = await asyncio.gather(*(app.get_task(i).result(timeout=10) for i in ids))
+        results = await asyncio.gather(*(task.result(timeout=10) for task in tasks))
         assert sorted(results) == list(range(20))
 
 

@@ -140,7 +140,8 @@ async def main() -> None:
     assert_type(await (await bare.enqueue("hi", top=1)).result(), None)
     assert_type(await (await threaded.enqueue(3)).result(), bytes)
     assert_type(await infer.enqueue_many([("a",), ("b", "big")]), list[Task[int]])
-    assert_type(infer.enqueue_sync("hi"), str)
+    assert_type(infer.enqueue_sync("hi"), Task[int])
+    assert_type(infer.enqueue_sync("hi").result_sync(), int)
     assert_type(infer.task("an id"), Task[int])
     assert_type(infer.task(id="run-7"), Task[int])
 
@@ -148,6 +149,7 @@ async def main() -> None:
 async def streams() -> None:
     task = await chat.enqueue("x")
     assert_type(task, StreamTask[str, str])
+    assert_type(chat.enqueue_sync("x"), StreamTask[str, str])
     assert_type(await task.result(), str)
     items = await numbers.enqueue(3)
     assert_type(items, StreamTask[list[int], int])

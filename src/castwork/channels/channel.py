@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Generic, TypeVar, overload
 
 import msgspec
@@ -21,6 +21,7 @@ from castwork.model.option_values import Check, Seconds, count, duration, second
 from castwork.model.origin import is_declared_again
 from castwork.model.position import Position
 from castwork.redis.connections import Connections
+from castwork.redis.portal import portal
 from castwork.store.histories import Histories
 from castwork.store.members import Members
 
@@ -81,6 +82,8 @@ class Channel(Generic[E]):
         self.name = name
         self.history = history
         self.codec = codec
+        self._connections = connections
+        self._namespace = namespace
         self._histories = Histories.of_channel(connections, namespace, name, keeps=history > 0)
         self._publisher = Publisher(self._histories, codec, keep=history)
         self._handlers: list[Handler] = []
@@ -118,6 +121,10 @@ class Channel(Generic[E]):
             QueueFull: a group holds up far more events than the history keeps.
         """
         return await self._publisher.publish(event)
+
+    def publish_sync(self, event: E) -> Receipt:
+        """`publish` for callers without an event loop; raises as it, and WouldBlock."""
+        return self._publisher.publish_sync(event, name="publish")
 
     @overload
     def subscribe(self, handler: H, /) -> H: ...
@@ -242,6 +249,12 @@ class Channel(Generic[E]):
                 logger.error("channel %s: an event was skipped: %s", self.name, invalid)
                 continue
             yield Delivered(item.id, event)
+
+    def listen_sync(self, after: str | None = None) -> Iterator[Delivered[E] | Resync]:
+        """`listen` for callers without an event loop; raises as it, and WouldBlock."""
+        connections = self._connections.twin
+        twin = Channel(self.name, self.codec, connections, self._namespace, history=self.history)
+        return portal.iterate("listen", lambda: twin.listen(after))
 
     async def listen_raw(self, after: str | None = None) -> AsyncIterator[Heard | Resync]:
         """Follow the channel as `listen`, with each event as undecoded JSON."""

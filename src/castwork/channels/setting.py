@@ -63,6 +63,10 @@ class Setting(Generic[T]):
         """
         return await self._publisher.publish(value)
 
+    def set_sync(self, value: T) -> Receipt:
+        """`set` for callers without an event loop; raises as it, and WouldBlock."""
+        return self._publisher.publish_sync(value, name="set")
+
     async def start(self) -> None:
         """Read the current value and follow its changes.
 

@@ -14,11 +14,25 @@ from castwork.model.codec import encode_value
 from castwork.model.errors import InvalidArguments, UndecodableEntry
 from castwork.model.position import Position
 
+#: The kind of an item that a task function yields.
+CHUNK = "chunk"
+
+#: The kind of a report of progress.
+PROGRESS = "progress"
+
 #: The kind of the chunk that voids what earlier attempts wrote.
 RESET = "reset"
 
 #: The kind of the chunk that stands where chunks are missing. It is in no stream.
 TRIMMED = "trimmed"
+
+#: Kinds that no chunk of a user's own may have: readers over HTTP and sockets get messages of these
+#: types beside the chunks.
+OWN_KINDS = frozenset(
+    {CHUNK, PROGRESS, RESET, TRIMMED, "status", "result", "error"}
+    | {"following", "unfollowed", "enqueued", "published"}
+    | {"subscribed", "unsubscribed", "event", "resync"}
+)
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -26,8 +40,9 @@ class Chunk(msgspec.Struct, frozen=True):
 
     Attributes:
         id: `attempt-number`; pass the last one as `after` to go on behind it.
-        kind: `chunk`, `progress`, `reset` (a new attempt began, and earlier chunks are void), or
-            `trimmed` (chunks are missing here, as the output holds a bounded number).
+        kind: `chunk`, `progress`, `reset` (a new attempt began, and earlier chunks are void),
+            `trimmed` (chunks are missing here, as the output holds a bounded number), or a kind of
+            the task's own, see `Context.emit`.
         data: the piece; for progress `{"done": 0.5, "message": "..."}`; for trimmed the ids between
             which chunks are missing, `{"after": "1-3", "before": "1-5003"}`.
     """

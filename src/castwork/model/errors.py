@@ -11,6 +11,7 @@
       * PersistenceFailed                   the server cannot save, and refuses writes
   * ServerUnsupported                       the server lacks what castwork needs
   * NotOpen                                 the app is closed, or belongs to another event loop
+  * WouldBlock (RuntimeError)               a `_sync` twin was called on an event loop
   * DefinitionError (TypeError)             a decorated function or a channel is declared wrongly
   * InvalidArguments (ValueError)           arguments do not fit the signature
   * NoJsonForm (ValueError)                 a value that JSON cannot carry as it is
@@ -168,6 +169,10 @@ class QueueFull(CastworkError):
         self.queue = queue
         self.depth = depth
         self.retry_after = retry_after
+
+
+class WouldBlock(CastworkError, RuntimeError):
+    """A twin ending in `_sync` would block the event loop that it was called on."""
 
 
 class PartlyEnqueued(CastworkError):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
@@ -16,6 +17,7 @@ from castwork.model.settings import LinkSettings
 from castwork.redis.address import Target, parse_url
 from castwork.redis.link import Link
 from castwork.redis.login import Login
+from castwork.redis.portal import portal
 from castwork.redis.pushes import Pushes
 from castwork.redis.server import Needs, ServerInfo, judge_server, read_server
 from castwork.redis.thread_link import ThreadLink
@@ -23,6 +25,8 @@ from castwork.redis.threads import in_thread
 from castwork.redis.topology import Topology, open_topology
 
 logger = logging.getLogger(__name__)
+
+_making_twins = threading.Lock()
 
 
 class Connections:
@@ -61,9 +65,20 @@ class Connections:
         self._target = Target()
         self._login: Login
         self._topology: Topology | None = None
+        self._twin: Connections | None = None
         self.member = ""
         self.pushes: Pushes
         self.server: ServerInfo | None = None
+
+    @property
+    def twin(self) -> Connections:
+        """Connections to the same server for the portal, where the twins ending in `_sync` run."""
+        with _making_twins:
+            if self._twin is None:
+                self._twin = Connections(
+                    self._find_url, self._settings, credentials=self._source, needs=self._needs
+                )
+            return self._twin
 
     @property
     def is_open(self) -> bool:
@@ -110,9 +125,9 @@ class Connections:
         if self._loop is not loop or self._pid != os.getpid():
             if self._loop is not None and self._loop.is_running() and self._pid == os.getpid():
                 raise NotOpen(
-                    "this app is open in another event loop: call the app from there, with"
-                    " asyncio.run_coroutine_threadsafe(...) from other threads, or make an App for"
-                    " this loop; tasks are enqueued from any thread with enqueue_sync"
+                    "this app is open in another event loop: from other threads and loops use the"
+                    " twins ending in _sync, as enqueue_sync and publish_sync, or make an App for"
+                    " this loop"
                 )
             self._loop, self._pid = loop, os.getpid()
             self._opening = self._ready = None
@@ -208,7 +223,10 @@ class Connections:
         return self.member if self._workers == 1 else f"{self.member}.{self._workers}"
 
     async def close(self) -> None:
-        """Close all; opening again is possible."""
+        """Close all, the twin's too; opening again is possible."""
+        twin, self._twin = self._twin, None
+        if twin is not None and twin._pid == os.getpid():
+            await portal.aside(twin.close)
         opening = self._opening
         self._opening = self._loop = self._ready = None
         if opening is None:

@@ -12,6 +12,14 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+def loop_here() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread, None where there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 async def in_thread(
     function: Callable[..., T], *arguments: Any, name: str, is_daemon: bool = False
 ) -> T:

@@ -91,6 +91,12 @@ class Histories:
         return cls(ChannelPlace(connections, setting, ChannelKeys.of_setting(namespace, setting)))
 
     @property
+    def twin(self) -> Histories:
+        """The same for the portal, where the twins ending in `_sync` run."""
+        place = self.place
+        return Histories(ChannelPlace(place.connections.twin, place.name, place.keys))
+
+    @property
     def stream(self) -> str:
         """Key of the stream, which groups adopt."""
         return self.place.keys.history

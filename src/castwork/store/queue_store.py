@@ -38,6 +38,9 @@ class QueueStore:
         self, connections: Connections, namespace: str, queue: Queue, limits: Limits
     ) -> None:
         self.queue = queue
+        self._limits = limits
+        self._namespace = namespace
+        self._twin: QueueStore | None = None
         self.place = place = QueuePlace(connections, namespace, queue)
         self.enqueues = Enqueues(place)
         self.records = Records(place)
@@ -47,6 +50,14 @@ class QueueStore:
         self.letters = Letters(place, limits.dead_letters)
         self.entries = Entries(place, self.letters)
         self.unserved = Unserved(queue.name, RegisterPlace(connections, namespace))
+
+    @property
+    def twin(self) -> QueueStore:
+        """The same for the portal, where the twins ending in `_sync` run."""
+        if self._twin is None:
+            connections = self.place.connections.twin
+            self._twin = QueueStore(connections, self._namespace, self.queue, self._limits)
+        return self._twin
 
     def claims(self, worker_id: str) -> Claims:
         """The claims of one worker."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, cast
 
+from castwork.model.chunk import OWN_KINDS, PROGRESS
 from castwork.model.entry import Meta
-from castwork.model.errors import CastworkError, LeaseLost
+from castwork.model.errors import CastworkError, InvalidArguments, LeaseLost, WouldBlock
+from castwork.redis.portal import portal
+from castwork.redis.threads import loop_here
 
 
 class ChunkWriter(Protocol):
@@ -50,6 +53,18 @@ def attempt_here() -> RunningAttempt | None:
     """The attempt that runs here; None outside of tasks."""
     return _current.get(None)
 
+
+def refuse_in_coroutine(name: str) -> None:
+    """Raise WouldBlock on the event loop of the worker whose task runs here."""
+    attempt = attempt_here()
+    if attempt is not None and attempt.home is not None and attempt.home is loop_here():
+        raise WouldBlock(
+            f"{name}_sync would block the worker's event loop, and all its tasks: await"
+            f" {name}(...) in a coroutine"
+        )
+
+
+portal.guards.append(refuse_in_coroutine)
 
 _PLAIN = Meta()
 
@@ -125,6 +140,29 @@ class Context:
         if ending is not None:
             raise asyncio.CancelledError(f"task {self.task_id} is being stopped: {ending}")
 
+    async def emit(self, kind: str, data: Any) -> None:
+        """Write a chunk of a kind of one's own, for those who follow the task.
+
+        Args:
+            kind: the chunk's kind; castwork's own are refused.
+            data: anything with a JSON form.
+
+        Raises:
+            InvalidArguments: the kind is castwork's own, or the data has no JSON form.
+            LeaseLost: a later attempt has begun.
+        """
+        if kind in OWN_KINDS or not kind.isidentifier():
+            raise InvalidArguments(
+                f"{kind!r} is no kind of one's own chunks: use a word of letters, digits and _, and"
+                f" none of {', '.join(sorted(OWN_KINDS))}",
+                field="kind",
+            )
+        await self._send(kind, data)
+
+    def emit_sync(self, kind: str, data: Any) -> None:
+        """`emit` for plain functions; raises as it, and WouldBlock in a coroutine."""
+        self._run_at_home("emit", lambda: self.emit(kind, data))
+
     async def progress(self, done: float, message: str = "") -> None:
         """Report progress to those who follow the task, also from a loop in another thread.
 
@@ -132,7 +170,22 @@ class Context:
             done: the part that is done, 0.0 to 1.0.
             message: a word for people.
         """
-        emitting = self._attempt.output.emit("progress", {"done": done, "message": message})
+        await self._send(PROGRESS, {"done": done, "message": message})
+
+    def progress_sync(self, done: float, message: str = "") -> None:
+        """`progress` for plain functions; raises as it, and WouldBlock in a coroutine."""
+        self._run_at_home("progress", lambda: self.progress(done, message))
+
+    def _run_at_home(self, name: str, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a coroutine on the worker's loop, and wait for it."""
+        refuse_in_coroutine(name)
+        home = self._attempt.home
+        if home is None:
+            raise CastworkError(f"task {self.task_id} has ended: it has no output any more")
+        asyncio.run_coroutine_threadsafe(make(), home).result()
+
+    async def _send(self, kind: str, data: Any) -> None:
+        emitting = self._attempt.output.emit(kind, data)
         home = self._attempt.home
         if home is None or home is asyncio.get_running_loop():
             await emitting

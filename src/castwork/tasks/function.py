@@ -19,11 +19,11 @@ from castwork.model.queue import Queue
 from castwork.model.signature import Kind, Signature
 from castwork.model.streams import as_stream
 from castwork.model.task_options import TaskSettings
+from castwork.redis.portal import portal
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.chain import Chain
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
-from castwork.tasks.sync import SyncProducers
 from castwork.tasks.task import StreamTask, Task
 
 P = ParamSpec("P")
@@ -35,13 +35,11 @@ class Submission(msgspec.Struct):
     """How calls of a function get into its queue.
 
     Attributes:
-        producer: enqueues on the event loop.
-        sync: enqueues from threads.
+        producer: enqueues; it has a twin for callers without an event loop.
         around: the wrappers that are called around each enqueue.
     """
 
     producer: Producer
-    sync: SyncProducers
     around: Chain
 
 
@@ -141,12 +139,15 @@ class TaskFunction(Generic[P, R]):
 
         Raises as `enqueue`.
         """
+        return await self._submit(self._submission.producer, arguments)
+
+    async def _submit(self, producer: Producer, arguments: bytes) -> Task[R]:
         around, since = self._submission.around, time.monotonic()
         if around.is_empty:
-            task_id, created = await self._submission.producer.enqueue(self._plan, arguments)
+            task_id, created = await producer.enqueue(self._plan, arguments)
         else:
             task_id, created = await around.call(
-                self, lambda: self._submission.producer.enqueue(self._plan, arguments)
+                self, lambda: producer.enqueue(self._plan, arguments)
             )
         return self._handle(task_id, created, since if created else None)
 
@@ -191,14 +192,15 @@ class TaskFunction(Generic[P, R]):
             raise error
         raise PartlyEnqueued(tasks, error) from error
 
-    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Enqueue a call from a thread, Flask, Django or a script, and return the task id.
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
+        """Enqueue a call from a thread, Flask, Django or a script.
 
         Raises:
             InvalidArguments, PayloadTooLarge, QueueFull, ConnectionFailed: as `enqueue`.
+            WouldBlock: inside of a coroutine task.
         """
         encoded = self.signature.encode(args, kwargs)
-        return self._submission.sync.enqueue(self.queue, self._plan, encoded)
+        return portal.run("enqueue", lambda: self._submit(self._submission.producer.twin, encoded))
 
     def task(self, task_id: str = "", *, id: str = "") -> Task[R]:  # noqa: A002
         """The handle on a task of this function.
@@ -239,6 +241,10 @@ class StreamFunction(TaskFunction[P, R], Generic[P, R, C]):
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> StreamTask[R, C]:
         """Enqueue a call, as `TaskFunction.enqueue` does; its handle knows the items' type."""
         return cast("StreamTask[R, C]", await super().enqueue(*args, **kwargs))
+
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> StreamTask[R, C]:
+        """Enqueue a call, as `TaskFunction.enqueue_sync` does."""
+        return cast("StreamTask[R, C]", super().enqueue_sync(*args, **kwargs))
 
     def task(self, task_id: str = "", *, id: str = "") -> StreamTask[R, C]:  # noqa: A002
         """The handle on a task of this function, as `TaskFunction.task` gives it."""

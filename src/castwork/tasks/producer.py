@@ -41,6 +41,8 @@ class Producer:
         self._name = store.queue.name
         self._id_prefix = store.queue.id_prefix
         self._enqueues = store.enqueues
+        self._limits = limits
+        self._twin: Producer | None = None
         self._pid = 0
         self._producer = ""
         self._places = PlaceNames()
@@ -48,6 +50,13 @@ class Producer:
         self._named: Gatherer[NamedTask, tuple[str, bool] | int] = Gatherer(
             store.enqueues.enqueue_named
         )
+
+    @property
+    def twin(self) -> Producer:
+        """The same for the portal, where the twins ending in `_sync` run."""
+        if self._twin is None:
+            self._twin = Producer(self.store.twin, self._limits)
+        return self._twin
 
     async def enqueue(self, plan: Plan, args: bytes) -> tuple[str, bool]:
         """Enqueue one task; return its id, and whether the task is new.

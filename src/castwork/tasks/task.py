@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
@@ -26,6 +26,7 @@ from castwork.model.errors import (
 from castwork.model.option_values import Seconds, patience
 from castwork.model.record import ErrorInfo, Record, TaskFacts, TaskStatus, status_of
 from castwork.model.states import TaskState
+from castwork.redis.portal import portal
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.chunks import OutputReader
 from castwork.tasks.waiting import wait_for_outcome
@@ -107,6 +108,10 @@ class Task(Generic[R_co]):
             raise ResultUnreadable(self.id, type(error).__name__, said, record.attempts) from error
         return value
 
+    def result_sync(self, timeout: Seconds | None = None) -> R_co:
+        """`result` for callers without an event loop; raises as it, and WouldBlock."""
+        return portal.run("result", lambda: self._twin.result(timeout))
+
     async def wait(self, timeout: Seconds | None = None) -> TaskStatus:
         """Wait for the end and return the final status, whatever the outcome.
 
@@ -114,6 +119,10 @@ class Task(Generic[R_co]):
             ResultTimeout, TaskNotFound: as `result`.
         """
         return status_of(self.id, self.queue, await self._outcome(timeout))
+
+    def wait_sync(self, timeout: Seconds | None = None) -> TaskStatus:
+        """`wait` for callers without an event loop; raises as it, and WouldBlock."""
+        return portal.run("wait", lambda: self._twin.wait(timeout))
 
     async def _outcome(self, timeout: Seconds | None) -> Record:
         bound = patience("timeout", timeout)
@@ -137,6 +146,10 @@ class Task(Generic[R_co]):
         if record is None:
             raise TaskNotFound(f"no task {self.id}: it never was, or its record expired")
         return status_of(self.id, self.queue, record)
+
+    def status_sync(self) -> TaskStatus:
+        """`status` for callers without an event loop; raises as it, and WouldBlock."""
+        return portal.run("status", self._twin.status)
 
     async def arguments(self) -> Any:
         """The arguments by name, as plain values, while the task waits, runs or is dead; else None.
@@ -175,6 +188,10 @@ class Task(Generic[R_co]):
                     status = await self._until_ended()
         return status is TaskState.CANCELLED
 
+    def cancel_sync(self, timeout: Seconds = 10.0) -> bool:
+        """`cancel` for callers without an event loop; raises as it, and WouldBlock."""
+        return portal.run("cancel", lambda: self._twin.cancel(timeout))
+
     async def _until_ended(self) -> TaskState:
         """Wait until a task that runs has ended, and ask again for its cancel meanwhile."""
         while True:
@@ -205,6 +222,16 @@ class Task(Generic[R_co]):
         async for news in self.events(after):
             if isinstance(news, Chunk):
                 yield news
+
+    def chunks_sync(self, after: str | None = None) -> Iterator[Chunk]:
+        """`chunks` for callers without an event loop; raises as it, and WouldBlock."""
+        return portal.iterate("chunks", lambda: self._twin.chunks(after))
+
+    @property
+    def _twin(self) -> Self:
+        """The same task for the portal."""
+        store, since = self._store.twin, self._since
+        return type(self)(self.id, store, self._decode, created=self.created, since=since)
 
     def events(self, after: str | None = None) -> AsyncGenerator[Chunk | Record, None]:
         """Follow the output and the changes of state; the last item is the final record.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, nullcontext
 from enum import StrEnum
@@ -48,6 +49,25 @@ class Origin(NamedTuple):
     is_foreign: bool
     outputs: Outputs
     lending: Lending
+
+
+class _OnLoop(AbstractAsyncContextManager[None]):
+    """A context manager that is entered and left on another event loop."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, inner: AbstractAsyncContextManager[None]
+    ) -> None:
+        self._loop = loop
+        self._inner = inner
+
+    async def __aenter__(self) -> None:
+        await self._run(self._inner.__aenter__())
+
+    async def __aexit__(self, *raised: Any) -> None:
+        await self._run(self._inner.__aexit__(*raised))
+
+    async def _run(self, step: Coroutine[Any, Any, Any]) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(step, self._loop))
 
 
 class Attempt(Delivery):
@@ -154,12 +174,13 @@ class Attempt(Delivery):
     def lend_slot(self) -> AbstractAsyncContextManager[None]:
         """Around a wait for another task: the slot is lent meanwhile.
 
-        Outside of the worker's event loop, as in a loop that a plain function runs, it is not.
+        A plain function waits on another loop, as by `result_sync`: then the worker's loop lends
+        the slot for it.
         """
-        runner = self.runner
-        if runner is None or runner.get_loop() is not asyncio.get_running_loop():
+        home, lent = self.home, self.origin.lending.waiting(self)
+        if home is None or home.is_closed():
             return nullcontext()
-        return self.origin.lending.waiting(self)
+        return lent if home is asyncio.get_running_loop() else _OnLoop(home, lent)
 
     @property
     def counted(self) -> int:

@@ -41,6 +41,9 @@ from castwork.worker.workload import Workload
 
 logger = logging.getLogger(__name__)
 
+#: Plain functions that may wait for other tasks at once, in threads beside those of the slots.
+_LENDERS = 1000
+
 #: Called by a worker before it claims tasks: to load a model, or to warm a cache.
 StartHook = Callable[[], Awaitable[None] | None]
 
@@ -192,11 +195,12 @@ class Worker:
         return min(sum(map(self._capacity, self._stores)), self._settings.concurrency)
 
     def _make_threads(self) -> ThreadPoolExecutor:
-        """A pool with a thread per slot; each thread starts when it is needed.
+        """A pool with a thread per slot, and some for tasks whose slots are lent; each starts late.
 
         A slot stays taken for as long as its thread is, so that no task waits for a thread.
         """
-        return ThreadPoolExecutor(self._all_slots, thread_name_prefix="castwork-task")
+        count = self._all_slots + _LENDERS
+        return ThreadPoolExecutor(count, thread_name_prefix="castwork-task")
 
     async def _make_roles(self, threads: ThreadPoolExecutor) -> None:
         limits = self._app_settings.limits

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from castwork.model.chunk import CHUNK
 from castwork.model.codec import encode_value
 from castwork.model.errors import InvalidArguments
 from castwork.model.settings import Limits
@@ -68,7 +69,7 @@ def stream_caller(function: TaskFunction[Any, Any], limits: Limits) -> Caller:
         items = Items(joins_text=joins_text, most=most)
         try:
             async for item in generator:
-                await emitter.emit("chunk", items.add(item))
+                await emitter.emit(CHUNK, items.add(item))
         finally:
             await generator.aclose()
         await emitter.flush()
