@@ -7,12 +7,26 @@ from castwork.channels.receipt import Applied, Receipt
 from castwork.channels.setting import Setting
 from castwork.model.chunk import Chunk
 from castwork.model.credentials import Credentials
-from castwork.model.errors import CastworkError
+from castwork.model.errors import (
+    CastworkError,
+    OutputReset,
+    PartlyEnqueued,
+    QueueFull,
+    ResultTimeout,
+    TaskCancelled,
+    TaskDead,
+    TaskError,
+    TaskExpired,
+    TaskFailed,
+    TaskNotFound,
+)
 from castwork.model.record import TaskStatus
 from castwork.model.retry import Backoff
 from castwork.model.settings import AppSettings, Limits, LinkSettings
 from castwork.model.signals import Discard, Retry
 from castwork.model.states import TaskState
+from castwork.tasks.call import Call
+from castwork.tasks.chain import Proceed, ProceedSync
 from castwork.tasks.context import Context, current
 from castwork.tasks.function import (
     CoroutineFunction,
@@ -29,6 +43,7 @@ __all__ = [
     "AppSettings",
     "Applied",
     "Backoff",
+    "Call",
     "CastworkError",
     "Channel",
     "Chunk",
@@ -39,15 +54,27 @@ __all__ = [
     "Discard",
     "Limits",
     "LinkSettings",
+    "OutputReset",
+    "PartlyEnqueued",
     "PlainFunction",
+    "Proceed",
+    "ProceedSync",
+    "QueueFull",
     "Receipt",
+    "ResultTimeout",
     "Resync",
     "Retry",
     "Setting",
     "StreamFunction",
     "StreamTask",
     "Task",
+    "TaskCancelled",
+    "TaskDead",
+    "TaskError",
+    "TaskExpired",
+    "TaskFailed",
     "TaskFunction",
+    "TaskNotFound",
     "TaskState",
     "TaskStatus",
     "current",

@@ -26,7 +26,9 @@ from castwork.model.worker_options import WorkerOptions, WorkerSettings
     ],
 )
 def test_what_users_may_write_is_what_is_kept(written: Any, kept: type[msgspec.Struct]) -> None:
-    assert list(written.__annotations__) == list(kept.__struct_fields__)
+    # The type of the result depends on `keep_result`, so that it is a keyword of its own overload.
+    shared = [name for name in kept.__struct_fields__ if name != "keep_result"]
+    assert list(written.__annotations__) == shared
     assert written.__required_keys__ == frozenset()
 
 

@@ -6,11 +6,14 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from castwork import App, Chunk, Delivered, TaskState, current
 from castwork.model.errors import InvalidArguments, ResultTimeout, TaskDead, WouldBlock
+from castwork.tasks.call import Call
+from castwork.tasks.chain import Proceed
 
 
 async def test_a_thread_does_all_that_a_coroutine_does(app: App) -> None:
@@ -206,11 +209,10 @@ async def test_wrappers_of_an_enqueue_see_the_callers_context(app: App) -> None:
     @app.task
     async def work() -> None: ...
 
-    async def look(call: object, proceed: object) -> object:
+    @app.around_enqueue
+    async def look(call: Call[Any], proceed: Proceed) -> Any:
         seen.append(name.get())
-        return await proceed()  # type: ignore[operator]
-
-    app._around_enqueue.add(look)  # type: ignore[arg-type]
+        return await proceed()
 
     def in_a_thread() -> None:
         name.set("mine")

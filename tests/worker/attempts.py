@@ -45,7 +45,8 @@ def make_attempt(
     """An attempt that a worker has understood and not begun."""
     queue = function.queue
     lending = Workload(function.store, "alice", 1).lending
-    origin = Origin(lane, queue.lanes[lane].name == "stream", function.store.outputs, lending)
+    is_foreign = queue.lanes[lane].name == "stream"
+    origin = Origin(queue.name, lane, is_foreign, function.store.outputs, lending)
     entry = Entry(function.wire_name, NONCE, b'{"number":7}', "", at, meta)
     fields = [f if isinstance(f, bytes) else f.encode() for f in entry.fields()]
     if at:

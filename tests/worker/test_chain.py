@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from castwork import App, TaskState, current
+from castwork import App, Call, TaskState, current
 from castwork.tasks.chain import Chain, Proceed
 
 
@@ -66,19 +66,19 @@ async def test_enqueues_and_calls_are_wrapped(app: App) -> None:
         for number in range(count):
             yield str(number)
 
-    async def around_enqueue(function: Any, proceed: Proceed) -> Any:
-        seen.append(f"enqueue {function.name}")
+    async def around_enqueue(call: Call[Any], proceed: Proceed) -> Any:
+        seen.append(f"enqueue {call.function.name}")
         return await proceed()
 
-    async def around_task(attempt: Any, proceed: Proceed) -> Any:
-        seen.append(f"before {attempt.task} {current().task_id == attempt.task_id}")
+    async def around_task(call: Call[Any], proceed: Proceed) -> Any:
+        seen.append(f"before {call.function.name} {current().attempt}")
         try:
             return await proceed()
         finally:
             seen.append("after")
 
-    app._around_enqueue.add(around_enqueue)
-    app._around_task.add(around_task)
+    app.around_enqueue(around_enqueue)
+    app.around_task(around_task)
     async with app, app.worker():
         assert await (await work.enqueue(3)).result(timeout=10) == 3
         assert await (await plain.enqueue(4)).result(timeout=10) == 4
@@ -89,7 +89,7 @@ async def test_enqueues_and_calls_are_wrapped(app: App) -> None:
     assert seen == [
         line
         for name in ("work", "plain", "stream")
-        for line in (f"enqueue {name}", f"before {name} True", name, "after")
+        for line in (f"enqueue {name}", f"before {name} 1", name, "after")
     ]
 
 
@@ -98,12 +98,12 @@ async def test_a_wrapper_may_answer_itself_or_fail(app: App) -> None:
     async def work(number: int) -> int:
         raise AssertionError("it is not called")
 
-    async def around_task(attempt: Any, proceed: Proceed) -> Any:
-        if attempt.args == b'{"number":1}':
+    async def around_task(call: Call[Any], proceed: Proceed) -> Any:
+        if call.arguments == {"number": 1}:
             return 11
         raise ValueError("not this one")
 
-    app._around_task.add(around_task)
+    app.around_task(around_task)
     async with app, app.worker():
         assert await (await work.enqueue(1)).result(timeout=10) == 11
         status = await (await work.enqueue(2)).wait(timeout=10)
@@ -116,10 +116,10 @@ async def test_an_enqueue_that_a_wrapper_refuses_does_not_happen(app: App) -> No
     @app.task(queue="q")
     async def work() -> None: ...
 
-    async def refuse(function: Any, proceed: Proceed) -> Any:
-        raise PermissionError(function.name)
+    async def refuse(call: Call[Any], proceed: Proceed) -> Any:
+        raise PermissionError(call.function.name)
 
-    app._around_enqueue.add(refuse)
+    app.around_enqueue(refuse)
     async with app:
         with pytest.raises(PermissionError):
             await work.enqueue()
@@ -139,14 +139,14 @@ async def test_a_wrapped_call_is_cancelled_through(app: App) -> None:
             interrupted.append("work")
             raise
 
-    async def around_task(attempt: Any, proceed: Proceed) -> Any:
+    async def around_task(call: Call[Any], proceed: Proceed) -> Any:
         try:
             return await proceed()
         except asyncio.CancelledError:
             interrupted.append("wrapper")
             raise
 
-    app._around_task.add(around_task)
+    app.around_task(around_task)
     async with app, app.worker():
         task = await work.enqueue()
         await asyncio.wait_for(began.wait(), 10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, TypedDict
 
 import msgspec
@@ -14,6 +15,8 @@ from castwork.model.option_values import (
     Seconds,
     count,
     duration,
+    duration_or_moment,
+    moment,
     refuse_unknown,
     text,
 )
@@ -26,14 +29,17 @@ _LABELS, _LABEL_BYTES, _HEADER_BYTES = 16, 200, 8192
 class CallOptions(TypedDict, total=False):
     """What `TaskFunction.options` takes; see `CallSettings` for units."""
 
+    queue: str
     priority: str
     delay: Seconds
+    at: datetime
     id: str
     key: str
     key_ttl: Seconds
-    deadline: Seconds
+    deadline: Seconds | datetime
     attempts: int
     timeout: Seconds | None
+    result_ttl: Seconds
     owner: str
     tenant: str
     labels: Mapping[str, str]
@@ -44,28 +50,35 @@ class CallSettings(msgspec.Struct, frozen=True):
     """What `task.options(...)` says about a call; equal settings have equal hashes.
 
     Args:
+        queue: name of the queue; None for the function's own.
         priority: the lane.
         delay: seconds to wait before the task is queued.
+        at: the time at which the task is queued instead, by the clock of who enqueues it.
         id: the caller's own id; a second enqueue with the id returns the first task.
         key: idempotency key; a second enqueue with the key returns the first task.
         key_ttl: seconds that the key is remembered.
-        deadline: seconds after which nobody wants the task: it expires, also while it runs.
+        deadline: seconds after which nobody wants the task, or that time by the clock of who
+            enqueues it: the task expires, also while it runs.
         attempts: replaces the task function's `attempts`.
         timeout: replaces the task function's `timeout`, in seconds; None keeps that one.
+        result_ttl: replaces the task function's `result_ttl`, in seconds; None keeps that one.
         owner: the task's owner.
         tenant: the owner's tenant; equal keys of different tenants do not meet.
         labels: what is kept with the task for its function, as sorted pairs.
         headers: sorted pairs that travel from the caller to the task.
     """
 
+    queue: str | None = None
     priority: Priority = Priority.NORMAL
     delay: float = 0.0
+    at: datetime | None = None
     id: str | None = None
     key: str | None = None
     key_ttl: float = 86_400.0
-    deadline: float | None = None
+    deadline: float | datetime | None = None
     attempts: int | None = None
     timeout: float | None = None
+    result_ttl: float | None = None
     owner: str = ""
     tenant: str = ""
     labels: tuple[tuple[str, str], ...] = ()
@@ -85,10 +98,35 @@ class CallSettings(msgspec.Struct, frozen=True):
                 refuse_unknown("a call", [name], _CHECKS)
             else:
                 values[name] = check(name, given)
+        if values.get("at") is not None and values.get("delay"):
+            raise DefinitionError("both delay and at are given: a task waits for one time")
+        if values.get("at") is not None:
+            values.setdefault("delay", 0.0)
+        elif values.get("delay"):
+            values.setdefault("at", None)
         return msgspec.structs.replace(self, **values)
 
+    @property
+    def names_moments(self) -> bool:
+        """Whether something is said as a point in time, and so depends on the time of the call."""
+        return self.at is not None or isinstance(self.deadline, datetime)
 
-def _priority(_name: str, value: str) -> Priority:
+    def from_now(self, now: float) -> CallSettings:
+        """The same with points in time as seconds from now on.
+
+        Args:
+            now: seconds since 1970.
+        """
+        delay, deadline = self.delay, self.deadline
+        if self.at is not None:
+            delay = max(0.0, self.at.timestamp() - now)
+        if isinstance(deadline, datetime):
+            deadline = max(0.001, deadline.timestamp() - now)
+        return msgspec.structs.replace(self, delay=delay, at=None, deadline=deadline)
+
+
+def priority(_name: str, value: str) -> Priority:
+    """The check of a priority."""
     try:
         return Priority(value)
     except ValueError:
@@ -131,15 +169,29 @@ def _timeout(name: str, given: Seconds | None) -> float:
     return value
 
 
+def result_ttl(name: str, given: Seconds) -> float:
+    """The check of how long a record is kept."""
+    value: float = duration()(name, given)
+    if value < 60:
+        raise DefinitionError(
+            f"{name} must be at least 60 seconds: the record also keeps a repeated enqueue from"
+            " doubling the task"
+        )
+    return value
+
+
 _CHECKS: dict[str, Check] = {
-    "priority": _priority,
+    "queue": text(empty=False),
+    "priority": priority,
     "delay": duration(),
+    "at": moment,
     "id": text(empty=False, optional=True),
     "key": _key,
     "key_ttl": duration(least=1),
-    "deadline": duration(above_zero=True, optional=True),
+    "deadline": duration_or_moment(above_zero=True, optional=True),
     "attempts": count(optional=True),
     "timeout": _timeout,
+    "result_ttl": result_ttl,
     "owner": text(),
     "tenant": text(),
     "labels": _pairs,

@@ -30,9 +30,11 @@ class Meta(msgspec.Struct, omit_defaults=True):
         attempts: deliveries before this entry was written.
         uncounted: how many of those deliveries do not count against the task's attempts, as
             a worker was stopped in mid-run.
+        waived: attempts that do not count, as they asked to be tried again uncounted.
         expires_ms: milliseconds after the task was enqueued when nobody wants it any more.
         max_attempts: replaces the task function's `attempts`.
         timeout: replaces the task function's `timeout`, in seconds.
+        result_ttl_ms: replaces the task function's `result_ttl`, in milliseconds.
         errors: the last failures, newest last.
         unknown_ms: the server's milliseconds when a worker first met the task without having its
             function; 0 if none did.
@@ -45,9 +47,11 @@ class Meta(msgspec.Struct, omit_defaults=True):
 
     attempts: _Count = 0
     uncounted: _Count = 0
+    waived: _Count = 0
     expires_ms: int = 0
     max_attempts: int = 0
     timeout: float = 0.0
+    result_ttl_ms: int = 0
     errors: list[ErrorInfo] = []
     unknown_ms: int = 0
     owner: str = ""

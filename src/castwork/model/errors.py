@@ -24,6 +24,8 @@
   * QueueFull                               the queue is at its `max_depth`
   * PartlyEnqueued                          of many calls some were accepted
   * ResultTimeout (TimeoutError)            no result yet; the task goes on
+  * OutputReset                             a new attempt makes the items that were read void
+  * OutputTrimmed                           items are missing, as an output is bounded
   * ResultNotKept                           a stream ended well, and has too many items for a result
   * TaskError                               the task ended without a result
     * TaskFailed                            it refused the work (`Discard`)
@@ -194,6 +196,14 @@ class PartlyEnqueued(CastworkError):
 
 class ResultTimeout(CastworkError, TimeoutError):
     """The result did not come within the timeout. The task is not cancelled by this."""
+
+
+class OutputReset(CastworkError):
+    """A new attempt began after items were taken: what was read is void, the output starts over."""
+
+
+class OutputTrimmed(CastworkError):
+    """Items are missing: the output holds a bounded number, and the older ones are gone."""
 
 
 class ResultNotKept(CastworkError):

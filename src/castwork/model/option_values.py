@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from numbers import Real
 from typing import Any
 
@@ -97,6 +97,43 @@ def duration(*, least: float = 0.0, above_zero: bool = False, optional: bool = F
         return value
 
     return check
+
+
+def moment(name: str, given: Any) -> datetime | None:
+    """The check of a point in time; None stays None.
+
+    Raises:
+        DefinitionError: it is no `datetime`, or has no time zone.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, datetime) or given.utcoffset() is None:
+        raise DefinitionError(
+            f"{name} is {given!r:.60}: give a datetime with a time zone, as datetime.now(UTC)"
+        )
+    return given
+
+
+def duration_or_moment(*, above_zero: bool = False, optional: bool = False) -> Check:
+    """The check of a duration, or of the point in time at which it ends."""
+    check = duration(above_zero=above_zero, optional=optional)
+    return lambda name, given: (moment if isinstance(given, datetime) else check)(name, given)
+
+
+def choice(*values: str) -> Check:
+    """The check of a word of a few; it keeps the word."""
+
+    def check(name: str, given: Any) -> Any:
+        if given not in values:
+            raise DefinitionError(f"{name} is {given!r:.60}: use {_either(values)}")
+        return given
+
+    return check
+
+
+def _either(values: Iterable[str]) -> str:
+    *others, last = values
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def count(*, least: int = 1, optional: bool = False) -> Check:

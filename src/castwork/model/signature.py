@@ -239,12 +239,17 @@ class Signature:
             return False
         return typing.get_args(self.returns)[:1] == (str,)
 
+    @property
+    def item_type(self) -> Any:
+        """The type of the chunks of a function that streams."""
+        items = typing.get_args(self.returns)
+        return items[0] if items else Any
+
     def result_type(self) -> Any:
         """The type of the result, for the caller who decodes it."""
         if self.kind is not Kind.GENERATOR:
             return Any if self.returns is None else self.returns
-        items = typing.get_args(self.returns)
-        item: Any = items[0] if items else Any
+        item = self.item_type
         return str if item is str else typing.cast("Any", list)[item]
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, TypedDict
 
 import msgspec
 
+from castwork.model.call_options import CallSettings, priority, result_ttl
 from castwork.model.errors import DefinitionError
 from castwork.model.option_values import (
     Check,
     Seconds,
     count,
     duration,
+    duration_or_moment,
     instance,
     refuse_unknown,
     settle,
@@ -19,6 +23,7 @@ from castwork.model.option_values import (
 )
 from castwork.model.queue import FOREIGN_LEASE, GROUP, check_printable, check_queue_name
 from castwork.model.retry import Backoff
+from castwork.model.states import Priority
 
 
 class TaskOptions(TypedDict, total=False):
@@ -26,23 +31,42 @@ class TaskOptions(TypedDict, total=False):
 
     name: str
     queue: str
+    priority: str
+    deadline: Seconds | datetime
     attempts: int
     timeout: Seconds | None
     result_ttl: Seconds
     backoff: Backoff
+    retry_on: tuple[type[Exception], ...]
+    give_up_on: tuple[type[Exception], ...]
     stream: str
     group: str
     keep_entries: bool
     foreign_lease: Seconds
 
 
+def _exceptions(name: str, given: Any) -> tuple[type[Exception], ...] | None:
+    """The check of classes of exceptions: one, or a tuple of some."""
+    if given is None:
+        return None
+    classes = given if isinstance(given, tuple) else (given,)
+    if not all(isinstance(one, type) and issubclass(one, Exception) for one in classes):
+        raise DefinitionError(f"{name} is {given!r:.60}: give a tuple of classes of exceptions")
+    return classes
+
+
 _CHECKS: dict[str, Check] = {
     "name": text(empty=False),
     "queue": text(optional=True),
+    "priority": priority,
+    "deadline": duration_or_moment(above_zero=True, optional=True),
     "attempts": count(),
     "timeout": duration(above_zero=True, optional=True),
-    "result_ttl": duration(),
+    "result_ttl": result_ttl,
+    "keep_result": instance(bool),
     "backoff": instance(Backoff),
+    "retry_on": _exceptions,
+    "give_up_on": _exceptions,
     "stream": text(empty=False, optional=True),
     "group": text(empty=False),
     "keep_entries": instance(bool),
@@ -57,11 +81,18 @@ class TaskSettings(msgspec.Struct, frozen=True):
         name: the function's name on the wire.
         queue: the queue of its tasks, `default` if None; of an adopted stream the name under which
             workers serve it, the stream's own if None.
+        priority: the lane of its tasks, unless a call says another.
+        deadline: seconds after which nobody wants a task, or that time: it expires, also while it
+            runs.
         attempts: runs that may fail before a task is dead-lettered; with 1 it is not run again
             after a crash of its worker, either.
         timeout: seconds that one attempt may take; None for no bound.
         result_ttl: seconds that the result is kept after the end, 60 or more.
+        keep_result: whether the result is kept; else `result()` waits for the end and answers None.
         backoff: waits between attempts.
+        retry_on: only these exceptions are tried again, TimeoutError among them for an attempt that
+            takes too long; others make a dead letter at once. None for every Exception.
+        give_up_on: exceptions that make a dead letter at once.
         stream: a stream of the user's own to adopt, None for none.
         group: the consumer group on that stream.
         keep_entries: leave finished entries in that stream, because others read it too.
@@ -71,10 +102,15 @@ class TaskSettings(msgspec.Struct, frozen=True):
 
     name: str
     queue: str | None = None
+    priority: Priority = Priority.NORMAL
+    deadline: float | datetime | None = None
     attempts: int = 3
     timeout: float | None = 300.0
     result_ttl: float = 3600.0
+    keep_result: bool = True
     backoff: Backoff = Backoff()
+    retry_on: tuple[type[Exception], ...] | None = None
+    give_up_on: tuple[type[Exception], ...] = ()
     stream: str | None = None
     group: str = GROUP
     keep_entries: bool = False
@@ -82,13 +118,15 @@ class TaskSettings(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         settle(self, _CHECKS, of=f"task {self.name!r}: ")
-        if self.result_ttl < 60:
+        if self.retry_on is not None and self.give_up_on:
             raise DefinitionError(
-                f"task {self.name!r}: result_ttl must be at least 60 seconds: the record also"
-                " keeps a repeated enqueue from doubling the task"
+                f"task {self.name!r}: retry_on says which exceptions are tried again, give_up_on"
+                " which are not: give one of them"
             )
         if self.stream is None:
             self._refuse_stream_options()
+        else:
+            self._refuse_queue_options()
         if self.queue is not None:
             check_queue_name(self.queue)
         check_printable("stream", self.stream or "")
@@ -109,8 +147,20 @@ class TaskSettings(msgspec.Struct, frozen=True):
                     " too, or leave it out"
                 )
 
+    def _refuse_queue_options(self) -> None:
+        """Refuse what entries that others write cannot have."""
+        if self.priority is not Priority.NORMAL or self.deadline is not None:
+            raise DefinitionError(
+                f"task {self.name!r}: a stream that others write has no priorities and no deadlines"
+            )
+
+    @property
+    def call_settings(self) -> CallSettings:
+        """What calls of the function have where they say nothing else."""
+        return CallSettings(priority=self.priority, deadline=self.deadline)
+
     @classmethod
-    def of(cls, name: str, options: TaskOptions) -> TaskSettings:
+    def of(cls, name: str, options: Mapping[str, Any]) -> TaskSettings:
         """The settings of a task function that has a name of its own.
 
         Raises:

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from castwork.tasks.gatherer import MOST, MOST_BYTES
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 #: Groups under way: enough to keep the server busy, and few enough that each is answered in time.
 _UNDER_WAY = 8
 
 
-def group(calls: Sequence[bytes]) -> list[list[bytes]]:
-    """Calls in groups of bounded count and bytes, in order."""
-    groups: list[list[bytes]] = []
+def group(items: Iterable[T], size: Callable[[T], int]) -> list[list[T]]:
+    """Items in groups of bounded count and bytes, in order.
+
+    Args:
+        items: the items.
+        size: bytes of one.
+    """
+    groups: list[list[T]] = []
     room = 0
-    for call in calls:
-        room -= len(call)
+    for item in items:
+        needed = size(item)
+        room -= needed
         if room < 0 or len(groups[-1]) >= MOST:
             groups.append([])
-            room = MOST_BYTES - len(call)
-        groups[-1].append(call)
+            room = MOST_BYTES - needed
+        groups[-1].append(item)
     return groups
 
 
 async def send_groups(
-    groups: Sequence[list[bytes]], send: Callable[[list[bytes]], Awaitable[list[T]]]
-) -> list[list[T] | BaseException | None]:
+    groups: Sequence[list[T]], send: Callable[[list[T]], Awaitable[list[R]]]
+) -> list[list[R] | BaseException | None]:
     """Send groups in order, until one fails.
 
     Args:
@@ -43,8 +50,8 @@ async def send_groups(
     Raises:
         asyncio.CancelledError: the caller was cancelled; groups under way may be accepted.
     """
-    answers: list[list[T] | BaseException | None] = [None] * len(groups)
-    under_way: deque[tuple[int, asyncio.Task[list[T]]]] = deque()
+    answers: list[list[R] | BaseException | None] = [None] * len(groups)
+    under_way: deque[tuple[int, asyncio.Task[list[R]]]] = deque()
     has_failed = False
 
     async def settle() -> None:

@@ -82,6 +82,21 @@ class Catalog:
             self._stores[name] = self._open_store(Queue(name))
         return self._stores[name]
 
+    def store_of(self, name: str) -> QueueStore:
+        """The store of a queue of castwork's own.
+
+        Raises:
+            DefinitionError: no queue of that name is declared, and no function uses one.
+        """
+        store = self._stores.get(name)
+        if store is None:
+            known = ", ".join(sorted(self._stores)) or "none"
+            raise DefinitionError(
+                f"no queue is named {name!r}; there are: {known}: declare it with app.queue(...),"
+                " so that workers serve it"
+            )
+        return store
+
     def _adopted_queue(self, settings: TaskSettings, stream: str) -> Queue:
         """The queue around an adopted stream, with the bounds that `declare_queue` set."""
         name, declared = settings.queue_name, self._stores.get(settings.queue_name)
@@ -107,8 +122,11 @@ class Catalog:
         return {f.settings.queue for f in adopting if f.settings.queue is not None}
 
     def stores(self) -> list[QueueStore]:
-        """The queues of all functions, in the order in which they were declared."""
-        return list({f.store.place.keys.prefix: f.store for f in self}.values())
+        """The queues of all functions, as they were declared, then those without a function."""
+        used = {f.store.place.keys.prefix: f.store for f in self}
+        names = {f.queue.name for f in self}
+        declared = (s for s in self._stores.values() if s.queue.name not in names)
+        return [*used.values(), *declared]
 
     def serving(self, names: Iterable[str] | None = None) -> Served:
         """The queues of some names, in their order, each once; all queues without names.
@@ -138,6 +156,7 @@ class Catalog:
     def with_functions(self, functions: Iterable[Function]) -> Catalog:
         """A copy with more functions: the handlers of groups, which only workers need."""
         other = Catalog(self._open_store)
+        other._stores = dict(self._stores)
         for function in (*self, *functions):
             other.add(function)
         return other

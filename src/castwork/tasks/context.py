@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
+from time import monotonic
 from typing import Any, Literal, Protocol, cast
 
 from castwork.model.chunk import OWN_KINDS, PROGRESS
@@ -28,6 +29,19 @@ class RunningAttempt(Protocol):
     task_id: str
     number: int
     meta: Meta | None
+    deadline: float
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue."""
+
+    @property
+    def allowed(self) -> int:
+        """Attempts that the task may have."""
+
+    @property
+    def counted(self) -> int:
+        """Attempts that count against them, this one included."""
 
     @property
     def home(self) -> asyncio.AbstractEventLoop | None:
@@ -93,6 +107,24 @@ class Context:
     def attempt(self) -> int:
         """The number of this attempt, from 1."""
         return self._attempt.number
+
+    @property
+    def attempts_left(self) -> int:
+        """Attempts that may follow this one when it fails; 0 for the last."""
+        return max(0, self._attempt.allowed - self._attempt.counted)
+
+    @property
+    def queue(self) -> str:
+        """Name of the task's queue."""
+        return self._attempt.queue
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the attempt's timeout or the task's deadline, whichever is first.
+
+        None without either; below 0 once it has passed.
+        """
+        return self._attempt.deadline - monotonic() if self._attempt.deadline else None
 
     @property
     def owner(self) -> str:

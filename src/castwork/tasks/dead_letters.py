@@ -127,6 +127,7 @@ class DeadLetters:
             entry.meta or Meta(),
             attempts=letter.attempts,
             uncounted=letter.attempts,
+            waived=0,
             errors=[],
             unknown_ms=0,
             expires_ms=0,

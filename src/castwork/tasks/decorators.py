@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
-from castwork.tasks.function import CoroutineFunction, PlainFunction, StreamFunction
+from castwork.tasks.function import (
+    CoroutineFunction,
+    ForgettingCoroutine,
+    ForgettingPlain,
+    PlainFunction,
+    StreamFunction,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,3 +35,18 @@ class TaskDecorator(Protocol):
     ) -> CoroutineFunction[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> PlainFunction[P, R]: ...
+
+
+class ForgettingDecorator(Protocol):
+    """What `@app.task(keep_result=False)` returns: `result()` of the tasks answers None."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, AsyncIterator[C]], /
+    ) -> StreamFunction[P, None, C]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> ForgettingCoroutine[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> ForgettingPlain[P, R]: ...

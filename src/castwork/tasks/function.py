@@ -6,22 +6,26 @@ import copy
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from functools import cached_property, partial
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 
 import msgspec
 
-from castwork.model.call_options import CallOptions, CallSettings
+from castwork.model.call_options import CallOptions
 from castwork.model.entry import wire_name
-from castwork.model.errors import DefinitionError, PartlyEnqueued
+from castwork.model.errors import DefinitionError
+from castwork.model.foreign import load_foreign
 from castwork.model.ids import own_id
-from castwork.model.json_types import make_decoder
+from castwork.model.json_types import make_decoder, prepare_type
 from castwork.model.queue import Queue
 from castwork.model.signature import Kind, Signature
 from castwork.model.streams import as_stream
 from castwork.model.task_options import TaskSettings
 from castwork.redis.portal import portal
 from castwork.store.queue_store import QueueStore
+from castwork.tasks.call import Call
 from castwork.tasks.chain import Chain
+from castwork.tasks.many import enqueue_encoded, tasks_of
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
 from castwork.tasks.task import StreamTask, Task
@@ -36,10 +40,12 @@ class Submission(msgspec.Struct):
 
     Attributes:
         producer: enqueues; it has a twin for callers without an event loop.
+        find_producer: the producer of the queue of a name; raises DefinitionError.
         around: the wrappers that are called around each enqueue.
     """
 
     producer: Producer
+    find_producer: Callable[[str], Producer]
     around: Chain
 
 
@@ -63,8 +69,9 @@ class TaskFunction(Generic[P, R]):
         self.signature = signature
         self.store = store
         self._submission = submission
-        self._options = CallSettings()
-        self._plan = Plan(settings.name, self._options)
+        #: The options of calls.
+        self.call_settings = settings.call_settings
+        self._plan = Plan(settings.name, self.call_settings)
         #: Decodes a result.
         self.decode_result = make_decoder(
             signature.result_type(), f"task function {settings.name!r}, result"
@@ -97,8 +104,10 @@ class TaskFunction(Generic[P, R]):
         """Return the same function with options for the calls made through it.
 
         Args:
+            queue: name of another queue of the app, for these calls.
             priority: `high`, `normal` or `low`.
             delay: seconds to wait before the task is queued.
+            at: or the time at which it is, a `datetime` with a zone, by this machine's clock.
             id: an id of your own: the task id is `queue:id`, and a second enqueue with the id
                 returns the first task, as long as that task's record is kept.
             key: idempotency key; a second enqueue with the key returns the first task.
@@ -107,6 +116,7 @@ class TaskFunction(Generic[P, R]):
                 attempt starts any more, a running one is ended, and the task expires.
             attempts: replaces the task function's `attempts`.
             timeout: replaces the task function's `timeout`, in seconds; None for no bound.
+            result_ttl: replaces the task function's `result_ttl`, in seconds.
             owner: whose task it is.
             tenant: the owner's tenant.
             labels: what is kept with the task for its function, text by text.
@@ -119,9 +129,24 @@ class TaskFunction(Generic[P, R]):
             InvalidArguments: labels or headers are too much.
         """
         other = copy.copy(self)
-        other._options = self._options.replaced(options)
-        other._plan = Plan(self.settings.name, other._options)
+        other.call_settings = self.call_settings.replaced(options)
+        other._plan = Plan(self.settings.name, other.call_settings)
+        queue = options.get("queue")
+        if queue is not None and queue != self.queue.name:
+            if self.queue.stream is not None:
+                raise DefinitionError(f"task {self.name!r} adopts a stream, and has no other queue")
+            producer = self._submission.find_producer(queue)
+            other._submission = msgspec.structs.replace(self._submission, producer=producer)
+            other.store = producer.store
         return other
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """A call that is not enqueued yet: for `app.enqueue_many`, or to enqueue it later.
+
+        Raises:
+            InvalidArguments: the arguments do not fit the signature.
+        """
+        return Call(self, self.signature.encode(args, kwargs))
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """Enqueue a call; returns when the server has the task.
@@ -139,17 +164,56 @@ class TaskFunction(Generic[P, R]):
 
         Raises as `enqueue`.
         """
-        return await self._submit(self._submission.producer, arguments)
+        return await self.submit(arguments)
 
-    async def _submit(self, producer: Producer, arguments: bytes) -> Task[R]:
-        around, since = self._submission.around, time.monotonic()
-        if around.is_empty:
-            task_id, created = await producer.enqueue(self._plan, arguments)
-        else:
-            task_id, created = await around.call(
-                self, lambda: producer.enqueue(self._plan, arguments)
+    def enqueue_encoded_sync(self, arguments: bytes) -> Task[R]:
+        """`enqueue_encoded` for callers without an event loop."""
+        return portal.run("enqueue", lambda: self.submit(arguments, on_portal=True))
+
+    async def submit(self, arguments: bytes, *, on_portal: bool = False) -> Task[R]:
+        """Enqueue a call, on the event loop of the app or of the portal."""
+        producer = self._submission.producer
+        if on_portal:
+            producer = producer.twin
+        since = time.monotonic()
+        if not self._submission.around.is_empty:
+            return await self._submit_wrapped(producer, arguments)
+        task_id, created = await producer.enqueue(self.plan, arguments)
+        return self.handle(task_id, created, since if created else None)
+
+    @property
+    def producer(self) -> Producer:
+        """Enqueues the function's calls, without the wrappers around them."""
+        return self._submission.producer
+
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether wrappers are called around each enqueue."""
+        return not self._submission.around.is_empty
+
+    async def _submit_wrapped(self, producer: Producer, arguments: bytes) -> Task[R]:
+        """Enqueue inside of the wrappers, which may change whose task it is."""
+        call, made, since = Call(self, arguments), [], time.monotonic()
+
+        async def innermost() -> Task[R]:
+            plan = Plan(self.name, call.settings())
+            plan = plan.from_now() if plan.names_moments else plan
+            task_id, created = await producer.enqueue(plan, arguments)
+            made.append(self.handle(task_id, created, since if created else None))
+            return made[-1]
+
+        await self._submission.around.call(call, innermost)
+        if not made:
+            raise DefinitionError(
+                f"a wrapper around the enqueue of {self.name!r} has not called proceed(): it must"
+                " raise where there shall be no task"
             )
-        return self._handle(task_id, created, since if created else None)
+        return made[-1]
+
+    @property
+    def plan(self) -> Plan:
+        """How a call is enqueued now."""
+        return self._plan.from_now() if self._plan.names_moments else self._plan
 
     async def enqueue_many(
         self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any] | Any]
@@ -180,17 +244,8 @@ class TaskFunction(Generic[P, R]):
                 f"{len(encoded)} calls of {self.name!r} have one id or key, so that only the first"
                 " would become a task: give each call its own, with options() and enqueue()"
             )
-        since = time.monotonic()
-        accepted, error = await self._submission.producer.enqueue_many(self._plan, encoded)
-        tasks = [
-            one and self._handle(one[0], one[1], since if one[1] else None) for one in accepted
-        ]
-        known = [task for task in tasks if task is not None]
-        if error is None:
-            return known
-        if not known:
-            raise error
-        raise PartlyEnqueued(tasks, error) from error
+        outcome = await enqueue_encoded([(self, arguments) for arguments in encoded])
+        return tasks_of([outcome])
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """Enqueue a call from a thread, Flask, Django or a script.
@@ -199,8 +254,7 @@ class TaskFunction(Generic[P, R]):
             InvalidArguments, PayloadTooLarge, QueueFull, ConnectionFailed: as `enqueue`.
             WouldBlock: inside of a coroutine task.
         """
-        encoded = self.signature.encode(args, kwargs)
-        return portal.run("enqueue", lambda: self._submit(self._submission.producer.twin, encoded))
+        return self.enqueue_encoded_sync(self.signature.encode(args, kwargs))
 
     def task(self, task_id: str = "", *, id: str = "") -> Task[R]:  # noqa: A002
         """The handle on a task of this function.
@@ -209,9 +263,16 @@ class TaskFunction(Generic[P, R]):
             task_id: the task's id.
             id: or the id that the caller chose for the task.
         """
-        return self._handle(task_id or own_id(self.queue.id_prefix, id))
+        return self.handle(task_id or own_id(self.queue.id_prefix, id))
 
-    def _handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
+    def handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
+        """The handle on a task of this function.
+
+        Args:
+            task_id: the task.
+            created: whether this call of `enqueue` made it.
+            since: monotonic time just before it was made here; None where it may not exist.
+        """
         return Task(task_id, self.store, self.decode_result, created=created, since=since)
 
 
@@ -221,6 +282,22 @@ class CoroutineFunction(TaskFunction[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Run the function here and now, without Redis."""
         return cast("Coroutine[Any, Any, R]", self.function(*args, **kwargs))
+
+
+class ForgettingCoroutine(TaskFunction[P, None], Generic[P, R]):
+    """A task function that runs on the worker's event loop, and whose result is not kept."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Run the function here and now, without Redis."""
+        return cast("Coroutine[Any, Any, R]", self.function(*args, **kwargs))
+
+
+class ForgettingPlain(TaskFunction[P, None], Generic[P, R]):
+    """A task function that runs in a thread of the worker, and whose result is not kept."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now, without Redis."""
+        return cast("R", self.function(*args, **kwargs))
 
 
 class PlainFunction(TaskFunction[P, R]):
@@ -250,14 +327,24 @@ class StreamFunction(TaskFunction[P, R], Generic[P, R, C]):
         """The handle on a task of this function, as `TaskFunction.task` gives it."""
         return cast("StreamTask[R, C]", super().task(task_id, id=id))
 
-    def _handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
-        return StreamTask(task_id, self.store, self.decode_result, created=created, since=since)
+    def handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
+        """The handle on a task of this function, as `TaskFunction.handle` gives it."""
+        task: StreamTask[R, C]
+        task = StreamTask(task_id, self.store, self.decode_result, created=created, since=since)
+        task.load_item = self._load_item
+        return task
+
+    @cached_property
+    def _load_item(self) -> Callable[[Any], C]:
+        kind = prepare_type(self.signature.item_type, f"task function {self.name!r}, items")
+        return partial(msgspec.convert, type=kind, dec_hook=load_foreign)
 
 
-_KINDS: dict[Kind, type[TaskFunction[Any, Any]]] = {
-    Kind.COROUTINE: CoroutineFunction,
-    Kind.GENERATOR: StreamFunction,
-    Kind.THREAD: PlainFunction,
+#: Per kind the class of a task function whose results are kept, and of others.
+_KINDS: dict[Kind, tuple[type[TaskFunction[Any, Any]], type[TaskFunction[Any, Any]]]] = {
+    Kind.COROUTINE: (CoroutineFunction, ForgettingCoroutine),
+    Kind.GENERATOR: (StreamFunction, StreamFunction),
+    Kind.THREAD: (PlainFunction, ForgettingPlain),
 }
 
 
@@ -272,4 +359,6 @@ def make_task_function(
     signature = Signature(function)
     if signature.kind is Kind.GENERATOR and not inspect.isasyncgenfunction(function):
         function = as_stream(function)
-    return _KINDS[signature.kind](function, signature, settings, store, submission)
+    keeping, forgetting = _KINDS[signature.kind]
+    made = keeping if settings.keep_result else forgetting
+    return made(function, signature, settings, store, submission)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
+
 from castwork.model.call_options import CallSettings
 from castwork.model.entry import Entry, Meta, encode_meta, wire_name
 from castwork.model.ids import deferred_id, own_id
 from castwork.model.record import Record, encode_record
-from castwork.model.states import TaskState
+from castwork.model.states import Priority, TaskState
 from castwork.store.enqueues import NamedTask, Row
 from castwork.store.parked import parked_task
 
@@ -24,6 +27,7 @@ class Plan:
         meta: what each task carries beside its arguments, empty for nothing.
         is_named: whether the tasks' ids do not name their place: ids that the caller chose, and
             ids of tasks with a key or a delay.
+        names_moments: whether the plan depends on the time of the call, see `from_now`.
         names_one: whether the calls have an id or a key, so that only one can become a task.
     """
 
@@ -32,11 +36,21 @@ class Plan:
         self.lane = settings.priority
         self._task = task
         self._settings = settings
-        self._meta = _meta_of(settings)
+        self.names_moments = settings.names_moments
+        self._meta = None if settings.names_moments else _meta_of(settings)
         self.meta = encode_meta(self._meta) if self._meta is not None else b""
         named = settings.id is not None or settings.key is not None or settings.delay > 0
         self.is_named = named
         self.names_one = settings.id is not None or settings.key is not None
+
+    @property
+    def kind(self) -> tuple[bool, Priority, bool]:
+        """What calls that travel together have in common."""
+        return self.is_named, self.lane, bool(self.meta)
+
+    def from_now(self) -> Plan:
+        """The plan of a call that is enqueued now."""
+        return Plan(self._task, self._settings.from_now(time.time()))
 
     def row(self, calls: list[bytes]) -> Row:
         """Calls of this plan in a row."""
@@ -74,10 +88,13 @@ class Plan:
 
 
 def _meta_of(settings: CallSettings) -> Meta | None:
+    deadline = settings.deadline
+    assert not isinstance(deadline, datetime)  # `from_now` has made seconds of it
     meta = Meta(
-        expires_ms=max(1, int(settings.deadline * 1000)) if settings.deadline is not None else 0,
+        expires_ms=max(1, int(deadline * 1000)) if deadline is not None else 0,
         max_attempts=settings.attempts or 0,
         timeout=settings.timeout or 0.0,
+        result_ttl_ms=int((settings.result_ttl or 0.0) * 1000),
         owner=settings.owner,
         tenant=settings.tenant,
         labels=dict(settings.labels),

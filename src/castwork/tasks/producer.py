@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from functools import partial
 
 from castwork.model.errors import PayloadTooLarge, QueueFull
 from castwork.model.ids import PlaceNames, lane_suffix, new_digits, new_producer
@@ -81,12 +80,12 @@ class Producer:
         return self._id(plan.lane, entry, nonce), True
 
     async def enqueue_many(
-        self, plan: Plan, args: Sequence[bytes]
+        self, planned: Sequence[_Planned]
     ) -> tuple[list[Accepted], BaseException | None]:
-        """Enqueue many tasks.
+        """Enqueue many tasks, given as plans and arguments.
 
-        They travel in groups; each group is accepted or refused as a whole, and behind one that is
-        refused no further one is sent.
+        They travel in groups, lane by lane; each group is accepted or refused as a whole, and
+        behind one that is refused no further one is sent.
 
         Returns:
             The tasks' ids, in order, with whether each task is new; None for a task that was not
@@ -95,43 +94,59 @@ class Producer:
         Raises:
             PayloadTooLarge: as `enqueue`, before any is sent.
         """
-        for one in args:
-            if len(one) > self._limit:
-                raise PayloadTooLarge("a task's arguments", len(one), self._limit)
-        if plan.is_named:
-            return await self._enqueue_named(plan, args)
+        rows: dict[tuple[bool, Priority, bool], list[int]] = {}
+        for number, (plan, args) in enumerate(planned):
+            if len(args) > self._limit:
+                raise PayloadTooLarge("a task's arguments", len(args), self._limit)
+            rows.setdefault(plan.kind, []).append(number)
+        accepted: list[Accepted] = [None] * len(planned)
+        for (is_named, _, _), numbers in rows.items():
+            row = [planned[number] for number in numbers] if len(rows) > 1 else planned
+            taken, error = await (self._send_named(row) if is_named else self._send_row(row))
+            for number, one in zip(numbers, taken, strict=False):
+                accepted[number] = one
+            if error is not None:
+                return accepted, error
+        return accepted, None
+
+    async def _send_row(
+        self, planned: Sequence[_Planned]
+    ) -> tuple[list[Accepted], BaseException | None]:
+        """Enqueue many tasks that go to one lane; returns as `enqueue_many`."""
         # Their outcomes are told on a channel of their own: a process that waits for a few other
         # tasks of this producer need not hear of all these.
-        producer = new_producer()
-        nonces = [producer + new_digits() for _ in args]
-        calls = [plan.call(nonce, one) for nonce, one in zip(nonces, args, strict=True)]
-        groups = bulk.group(calls)
-        answers = await bulk.send_groups(groups, partial(self._send_whole, plan))
+        producer, lane = new_producer(), planned[0][0].lane
+        nonces = [producer + new_digits() for _ in planned]
+        calls = [
+            (plan, plan.call(nonce, args))
+            for nonce, (plan, args) in zip(nonces, planned, strict=True)
+        ]
+        groups = bulk.group(calls, lambda one: len(one[1]) + len(one[0].meta))
+        answers = await bulk.send_groups(groups, self._send_whole)
         entries: list[bytes | None] = []
         for group, answer in zip(groups, answers, strict=True):
             entries += answer if isinstance(answer, list) else [None] * len(group)
-        lane = plan.lane
         accepted = [
             None if entry is None else (self._id(lane, entry, nonce), True)
             for entry, nonce in zip(entries, nonces, strict=True)
         ]
         return accepted, next((a for a in answers if isinstance(a, BaseException)), None)
 
-    async def _enqueue_named(
-        self, plan: Plan, args: Sequence[bytes]
+    async def _send_named(
+        self, planned: Sequence[_Planned]
     ) -> tuple[list[Accepted], BaseException | None]:
         """Enqueue many tasks whose ids do not name their place, as those that wait for a time."""
         accepted: list[Accepted] = []
-        error: BaseException | None = None
-        for group in bulk.group(args):
-            calls = (self.enqueue(plan, one) for one in group)
+        for group in bulk.group(planned, lambda one: len(one[1]) + len(one[0].meta)):
+            calls = (self.enqueue(plan, args) for plan, args in group)
+            error: BaseException | None = None
             for answer in await asyncio.gather(*calls, return_exceptions=True):
                 if isinstance(answer, BaseException):
                     error = error or answer
                 accepted.append(None if isinstance(answer, BaseException) else answer)
             if error is not None:
-                break
-        return [*accepted, *[None] * (len(args) - len(accepted))], error
+                return accepted, error
+        return accepted, None
 
     def _own_producer(self) -> str:
         """This process's digits in task ids, which name the Redis channel of its tasks' outcomes.
@@ -156,9 +171,12 @@ class Producer:
             placed += [taken.depth or 0] * (len(row.calls) - len(taken.entries))
         return placed
 
-    async def _send_whole(self, plan: Plan, calls: list[bytes]) -> list[bytes]:
-        """Enqueue calls of one plan, all or none."""
-        (taken,) = await self._enqueues.enqueue([plan.row(calls)], whole=True)
+    async def _send_whole(self, group: list[_Planned]) -> list[bytes]:
+        """Enqueue calls of one lane, all or none."""
+        plan = group[0][0]
+        metas = [one.meta for one, _ in group] if plan.meta else None
+        row = Row(plan.lane, [call for _, call in group], metas)
+        (taken,) = await self._enqueues.enqueue([row], whole=True)
         if taken.depth is not None:
             raise QueueFull(self._name, taken.depth)
         return taken.entries

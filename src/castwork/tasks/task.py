@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
-from castwork.model.chunk import Chunk
+from castwork.model.chunk import CHUNK, RESET, TRIMMED, Chunk
 from castwork.model.codec import decode_any
 from castwork.model.errors import (
+    OutputReset,
+    OutputTrimmed,
     ResultNotKept,
     ResultUnreadable,
     TaskCancelled,
@@ -245,7 +247,45 @@ class Task(Generic[R_co]):
 class StreamTask(Task[R_co], Generic[R_co, C_co]):
     """One call of a task function that streams items."""
 
-    __slots__ = ()
+    __slots__ = ("load_item",)
+
+    #: Checks one item, and makes it of the declared type.
+    load_item: Callable[[Any], C_co]
+
+    async def items(self) -> AsyncIterator[C_co]:
+        """The items that the function yields, and nothing else, until it has ended.
+
+        A new attempt that begins before the first item goes unnoticed.
+
+        Raises:
+            TaskFailed, TaskDead, TaskCancelled, TaskExpired: the task ended without a result.
+            OutputReset: a new attempt began after items were taken; begin anew.
+            OutputTrimmed: items are missing, as the output holds `Limits.output` chunks.
+            TaskNotFound: there is no such task, or its record passed its TTL.
+        """
+        taken = False
+        async with aclosing(self.events()) as events:
+            async for news in events:
+                if not isinstance(news, Chunk):
+                    if news.status.is_final and news.status is not TaskState.SUCCEEDED:
+                        raise error_of(self.id, news)
+                elif news.kind == CHUNK:
+                    taken = True
+                    yield self.load_item(news.data)
+                elif news.kind == TRIMMED:
+                    raise OutputTrimmed(f"task {self.id}: items are missing: {news.data}")
+                elif news.kind == RESET and taken:
+                    raise OutputReset(f"task {self.id}: a new attempt began, and starts over")
+
+    def items_sync(self) -> Iterator[C_co]:
+        """`items` for callers without an event loop; raises as it, and WouldBlock."""
+        return portal.iterate("items", self._twin.items)
+
+    @property
+    def _twin(self) -> Self:
+        twin = super()._twin
+        twin.load_item = self.load_item
+        return twin
 
 
 def error_of(task_id: str, facts: TaskFacts) -> TaskError:

@@ -35,16 +35,22 @@ class Ending(StrEnum):
 _NOT = Ending.NOT
 
 
+#: Milliseconds that the record of a task is kept whose function is not known here.
+_UNKNOWN_TTL_MS = 3_600_000
+
+
 class Origin(NamedTuple):
     """Where attempts come from.
 
     Attributes:
+        queue: name of the queue.
         lane: position of the lane among the queue's lanes.
         is_foreign: whether the lane is an adopted stream, with entries that others write.
         outputs: where chunks of the queue's tasks go.
         lending: lends the slots of attempts that wait for other tasks.
     """
 
+    queue: str
     lane: int
     is_foreign: bool
     outputs: Outputs
@@ -153,6 +159,11 @@ class Attempt(Delivery):
             return ""
 
     @property
+    def queue(self) -> str:
+        """Name of the queue."""
+        return self.origin.queue
+
+    @property
     def output(self) -> Emitter:
         """Writes the attempt's chunks; made on first use, as few tasks have chunks.
 
@@ -185,7 +196,12 @@ class Attempt(Delivery):
     @property
     def counted(self) -> int:
         """Attempts that count against the task's budget; those that lost their worker do not."""
-        return self.number - self.crashes - self.uncounted
+        return self.number - self.crashes - self.uncounted - self.waived
+
+    @property
+    def waived(self) -> int:
+        """Attempts before this one that asked not to be counted."""
+        return self.meta.waived if self.meta is not None else 0
 
     @property
     def uncounted(self) -> int:
@@ -208,6 +224,13 @@ class Attempt(Delivery):
         if self.meta is not None and self.meta.max_attempts:
             return self.meta.max_attempts
         return self.runnable.function.settings.attempts if self.runnable is not None else 1
+
+    @property
+    def result_ttl_ms(self) -> int:
+        """Milliseconds that the task's record is kept once it has ended."""
+        if self.meta is not None and self.meta.result_ttl_ms:
+            return self.meta.result_ttl_ms
+        return self.runnable.result_ttl_ms if self.runnable is not None else _UNKNOWN_TTL_MS
 
     @property
     def errors(self) -> list[ErrorInfo]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+from castwork.model.entry import Entry
 from castwork.model.errors import ConnectionFailed, NotOpen, OutOfMemory, PersistenceFailed
 from castwork.model.safe_text import printable
 from castwork.store.outcomes import EndedTasks, Outcomes
@@ -23,9 +24,6 @@ from castwork.worker.written import (
 )
 
 logger = logging.getLogger(__name__)
-
-#: Milliseconds that a record is kept where the task's function is not known.
-_UNKNOWN_TTL_MS = 3_600_000
 
 #: Outcomes, and bytes of records, per call at most: keeps one call short on the server.
 _GROUP = 128
@@ -112,7 +110,7 @@ class Finisher:
         return EndedTasks(
             [attempt for attempt, _ in group],
             records,
-            [a.runnable.result_ttl_ms if a.runnable else _UNKNOWN_TTL_MS for a, _ in group],
+            [attempt.result_ttl_ms for attempt, _ in group],
             [i for i, (a, _) in enumerate(group) if a.emitter is not None or a.number > 1],
         )
 
@@ -161,6 +159,8 @@ class Finisher:
         entry = next_entry(
             attempt, outcome.error, uncounted=0, started=not unknown_ms, unknown_ms=unknown_ms
         )
+        if outcome.waived:
+            self._waive(attempt, entry)
         delay_ms = max(0, int(outcome.delay * 1000))
         parked, queued = b"", b""
         if self._keeps_records:
@@ -169,6 +169,21 @@ class Finisher:
                 attempt, outcome.error, self._worker_id, attempts=attempts
             )
         return partial(self._outcomes.park, attempt, entry, delay_ms, parked, queued)
+
+    def _waive(self, attempt: Attempt, entry: Entry) -> None:
+        """Leave an attempt uncounted; warn of a task that has been tried again for very long."""
+        assert entry.meta is not None
+        entry.meta.waived = attempt.waived + 1
+        kept_s = attempt.result_ttl_ms / 1000
+        if not entry.meta.expires_ms and time.time() - entry.at / 1000 > kept_s:
+            logger.warning(
+                "%s %s has asked %d times to be tried again uncounted, for more than %g s, and has"
+                " no deadline",
+                self._workload.queue.noun,
+                attempt.task_id,
+                entry.meta.waived,
+                kept_s,
+            )
 
     def _bury(self, attempt: Attempt, outcome: Bury) -> Callable[[], Awaitable[bool]]:
         logger.warning(

@@ -30,12 +30,14 @@ class Park(msgspec.Struct, frozen=True, gc=False):
     """The task is tried again after `delay` seconds.
 
     `unknown_ms` is the server's time since when workers do not have the task's function: then the
-    attempt does not count. It is 0 after an attempt that failed.
+    attempt does not count. It is 0 after an attempt that failed. `waived` tells that the attempt
+    asked not to be counted.
     """
 
     delay: float
     error: ErrorInfo
     unknown_ms: int = 0
+    waived: bool = False
 
 
 class Bury(msgspec.Struct, frozen=True, gc=False):
@@ -144,9 +146,35 @@ def after_error(attempt: Attempt, error: BaseException, info: ErrorInfo) -> Outc
     # SystemExit and KeyboardInterrupt of a task must not end the worker.
     if isinstance(error, _HOPELESS) or not isinstance(error, Exception):
         return Bury(info)
-    after = error.after if isinstance(error, Retry) else None
+    if isinstance(error, Retry):
+        return _after_retry(attempt, info, error)
+    return _after_failure(attempt, info) if _may_retry(attempt, error) else Bury(info)
+
+
+def _after_retry(attempt: Attempt, info: ErrorInfo, asked: Retry) -> Park | Bury:
+    """The outcome of an attempt that asked for another."""
     # Looked at once more: a subclass may set `after` itself.
-    return _after_failure(attempt, info, None if after is None else seconds("after", after))
+    after = None if asked.after is None else seconds("after", asked.after)
+    if asked.counted is False:
+        return Park(_wait(attempt, after), info, waived=True)
+    return _after_failure(attempt, info, after)
+
+
+def _may_retry(attempt: Attempt, error: Exception) -> bool:
+    """Whether the function's options let an attempt that ended like this be followed by another."""
+    if attempt.runnable is None:
+        return False
+    settings = attempt.runnable.function.settings
+    if settings.retry_on is not None:
+        return isinstance(error, settings.retry_on)
+    return not isinstance(error, settings.give_up_on)
+
+
+def _wait(attempt: Attempt, after: float | None) -> float:
+    """Seconds until the next attempt; the backoff decides where `after` is None."""
+    assert attempt.runnable is not None
+    backoff = attempt.runnable.function.settings.backoff
+    return backoff.wait(max(1, attempt.counted)) if after is None else after
 
 
 def after_interruption(attempt: Attempt, worker_id: str) -> Outcome:
@@ -164,6 +192,8 @@ def after_interruption(attempt: Attempt, worker_id: str) -> Outcome:
     else:  # no end was asked for: the code awaited something that was cancelled
         kind, message = "CancelledError", "the code was cancelled from within"
     info = ErrorInfo(kind, message, attempt=attempt.number, worker=worker_id)
+    if kind == "TimeoutError" and not _may_retry(attempt, TimeoutError(message)):
+        return Bury(info)
     return _after_failure(attempt, info)
 
 
@@ -244,11 +274,9 @@ def _after_failure(attempt: Attempt, error: ErrorInfo, after: float | None = Non
     Args:
         after: seconds to wait, None to let the backoff decide.
     """
-    counted = attempt.counted
-    if counted >= attempt.allowed or attempt.runnable is None:
+    if attempt.counted >= attempt.allowed or attempt.runnable is None:
         return Bury(error)
-    backoff = attempt.runnable.function.settings.backoff
-    return Park(backoff.wait(counted) if after is None else after, error)
+    return Park(_wait(attempt, after), error)
 
 
 def describe(exception: BaseException, *, attempt: int = 0, worker_id: str = "") -> ErrorInfo:

@@ -59,7 +59,7 @@ class Workload:
         self.fill: Callable[[], None] = lambda: None
         self.lingering: dict[Attempt, float] = {}
         self.origins = [
-            Origin(number, lane.name == "stream", store.outputs, self.lending)
+            Origin(self.queue.name, number, lane.name == "stream", store.outputs, self.lending)
             for number, lane in enumerate(self.queue.lanes)
         ]
         self.held: list[dict[bytes, Attempt]] = [{} for _ in self.origins]

@@ -14,9 +14,19 @@ from castwork.tasks.function import TaskFunction
 from castwork.worker.attempt import Attempt
 from castwork.worker.callers.coroutine import coroutine_caller
 from castwork.worker.callers.stream import stream_caller
+from castwork.worker.callers.subject import call_of
 from castwork.worker.callers.thread import thread_caller
 from castwork.worker.outcome import NotKept
 from castwork.worker.runnable import Caller, Runnable
+
+
+def _forgetting(call: Caller) -> Caller:
+    """A caller for functions whose results are not kept."""
+
+    async def forgetting(attempt: Attempt, arguments: Any) -> None:
+        await call(attempt, arguments)
+
+    return forgetting
 
 
 class Callers:
@@ -35,7 +45,8 @@ class Callers:
 
     def runnable(self, function: TaskFunction[Any, Any]) -> Runnable:
         """The function with its caller."""
-        return Runnable(function, self._wrapped(function, self._choose(function)))
+        call = self._wrapped(function, self._choose(function))
+        return Runnable(function, call if function.settings.keep_result else _forgetting(call))
 
     def _choose(self, function: TaskFunction[Any, Any]) -> Caller:
         kind = function.signature.kind
@@ -43,7 +54,7 @@ class Callers:
             return coroutine_caller(function)
         if kind is Kind.GENERATOR:
             return stream_caller(function, self._limits)
-        return thread_caller(function, self._threads)
+        return thread_caller(function, self._threads, self._around)
 
     def _wrapped(self, function: TaskFunction[Any, Any], call: Caller) -> Caller:
         around, decode = self._around, function.decode_result
@@ -61,7 +72,7 @@ class Callers:
                     return None
                 return decode(value) if isinstance(value, msgspec.Raw) else value
 
-            value = await around.call(attempt, innermost)
+            value = await around.call(call_of(attempt, arguments), innermost)
             return not_kept if value is None and not_kept is not None else value
 
         return wrapped

@@ -1,0 +1,263 @@
+"""Declarations: what an app consists of, and the decorators that say so."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+)
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
+
+from castwork.channels.channel import Channel, GroupHandler
+from castwork.channels.event import EventCodec
+from castwork.channels.setting import Setting
+from castwork.model.credentials import CredentialSource
+from castwork.model.definable import check_definable
+from castwork.model.errors import DefinitionError
+from castwork.model.queue import Queue, QueueSettings
+from castwork.model.settings import AppSettings
+from castwork.model.task_options import TaskOptions, TaskSettings
+from castwork.redis.connections import Connections
+from castwork.redis.server import Needs
+from castwork.server_url import ServerUrl
+from castwork.store.queue_store import QueueStore
+from castwork.tasks.call import Call
+from castwork.tasks.catalog import Catalog
+from castwork.tasks.chain import Chain, Proceed, ProceedSync
+from castwork.tasks.decorators import ForgettingDecorator, TaskDecorator
+from castwork.tasks.function import (
+    CoroutineFunction,
+    PlainFunction,
+    StreamFunction,
+    Submission,
+    TaskFunction,
+    make_task_function,
+)
+from castwork.tasks.producer import Producer
+
+if TYPE_CHECKING:
+    # Loaded when used: a process that only enqueues starts without these modules.
+    from castwork.worker.worker import StartHook
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+Hook = TypeVar("Hook", bound=Callable[[], Awaitable[None] | None])
+AroundAsync = TypeVar("AroundAsync", bound=Callable[[Call[Any], Proceed], Awaitable[Any]])
+AroundPlain = TypeVar("AroundPlain", bound=Callable[[Call[Any], ProceedSync], Any])
+
+
+class Declarations:
+    """What an app consists of: its task functions, queues, channels, settings and hooks.
+
+    Args:
+        url, settings, credentials, env: as of `App`.
+    """
+
+    def __init__(
+        self,
+        url: str = "embedded://",
+        *,
+        settings: AppSettings | None = None,
+        credentials: CredentialSource | None = None,
+        env: str | None = "CASTWORK",
+    ) -> None:
+        self.settings = settings or AppSettings()
+        self.server_url = ServerUrl(url, env)
+        self._connections = Connections(
+            self.server_url.find,
+            self.settings.link,
+            credentials=credentials,
+            needs=self.needs,
+        )
+        self._producers: dict[str, Producer] = {}
+        self._around_enqueue = Chain()
+        self._around_task = Chain()
+        self._catalog = Catalog(self._open_store)
+        self._groups: dict[str, tuple[GroupHandler, TaskFunction[..., Any]]] = {}
+        self._start_hooks: list[StartHook] = []
+        self.channels: dict[str, Channel[Any]] = {}
+        self.shared_settings: dict[str, Setting[Any]] = {}
+
+    def needs(self) -> Needs:
+        """What the server must be for what is declared."""
+        kept = any(channel.has_history for channel in self.channels.values())
+        kept = kept or bool(self.shared_settings or self._catalog.stores())
+        return Needs(kept, self.settings.allow_eviction)
+
+    @overload
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[P, AsyncIterator[str]], /
+    ) -> StreamFunction[P, str, str]: ...
+    @overload
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[P, AsyncIterator[C]], /
+    ) -> StreamFunction[P, list[C], C]: ...
+    @overload
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> CoroutineFunction[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> PlainFunction[P, R]: ...
+    @overload
+    def task(
+        self, /, *, keep_result: Literal[False], **options: Unpack[TaskOptions]
+    ) -> ForgettingDecorator: ...
+    @overload
+    def task(
+        self, /, *, keep_result: Literal[True] = True, **options: Unpack[TaskOptions]
+    ) -> TaskDecorator: ...
+
+    def task(self, function: Any = None, /, **options: Any) -> Any:
+        """Make a function a task function, as `@app.task` or `@app.task(...)`.
+
+        Coroutine functions run on the worker's event loop, plain functions in a thread, and
+        async generators stream each item as a chunk.
+
+        Args:
+            name: name on the wire; the function's own by default.
+            queue: name of the queue; with `stream` the name under which workers serve the stream.
+            priority: `high`, `normal` or `low`, unless a call says another.
+            deadline: seconds after which nobody wants a task: it expires, also while it runs.
+            attempts: runs that may fail before a task is dead-lettered; with 1 it is not run again
+                after a crash of its worker, either.
+            timeout: seconds that one attempt may take; None for no bound.
+            result_ttl: seconds that the result is kept.
+            keep_result: whether the result is kept; else `result()` waits, and answers None.
+            backoff: waits between attempts.
+            retry_on: a tuple of exceptions; only these are tried again, TimeoutError among them
+                for an attempt that takes too long. Others make a dead letter at once.
+            give_up_on: a tuple of exceptions that make a dead letter at once.
+            stream: adopt this stream: its entries' fields are the arguments, the entry's id
+                is the task id.
+            group: the consumer group on that stream.
+            keep_entries: leave finished entries in that stream, because others read it too.
+            foreign_lease: seconds for which an entry that another program's consumer has taken
+                with the same group is left to that program, which renews no lease.
+
+        Raises:
+            DefinitionError: the signature or an option cannot work.
+        """
+        if function is not None:
+            return self._declare(function, options)
+        return lambda decorated: self._declare(decorated, options)
+
+    def _declare(self, function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+        check_definable(function, is_named="name" in options)
+        settings = TaskSettings.of(function.__name__, options)
+        made = self._make(function, settings, self._catalog.store_for(settings))
+        self._catalog.add(made)
+        return made
+
+    def _make(
+        self, function: Callable[..., Any], settings: TaskSettings, store: QueueStore
+    ) -> TaskFunction[..., Any]:
+        submission = Submission(self._producer(store), self._find_producer, self._around_enqueue)
+        return make_task_function(function, settings, store, submission)
+
+    def _producer(self, store: QueueStore) -> Producer:
+        prefix = store.place.keys.prefix
+        producer = self._producers.get(prefix)
+        if producer is None or producer.store is not store:
+            producer = self._producers[prefix] = Producer(store, self.settings.limits)
+        return producer
+
+    def _find_producer(self, queue: str) -> Producer:
+        return self._producer(self._catalog.store_of(queue))
+
+    def _open_store(self, queue: Queue) -> QueueStore:
+        return QueueStore(self._connections, self.settings.namespace, queue, self.settings.limits)
+
+    def queue(self, name: str, *, max_depth: int = 0, concurrency: int | None = None) -> None:
+        """Set the bounds of a queue, before the first task function that uses it.
+
+        Args:
+            name: the queue's name.
+            max_depth: tasks waiting and running after which `enqueue` raises `QueueFull`.
+            concurrency: tasks of the queue that one worker runs at once.
+
+        Raises:
+            DefinitionError: the queue is in use already.
+        """
+        self._catalog.declare_queue(name, QueueSettings(max_depth, concurrency))
+
+    def channel(self, name: str, kind: type[R] = Any, *, history: int = 0) -> Channel[R]:  # type: ignore[assignment]
+        """Declare a channel.
+
+        Args:
+            name: the channel's name; without history exactly the Redis channel's name.
+            kind: type of the events: a struct, a dataclass, a Pydantic model, a dict ...
+            history: events that are kept, so that subscribers can catch up; 0 for none.
+
+        Raises:
+            DefinitionError: the name is taken, or the type has no JSON form.
+        """
+        if name in self.channels:
+            raise DefinitionError(f"channel {name!r} is declared twice")
+        codec = EventCodec(f"channel {name!r}", kind, self.settings.limits.payload)
+        namespace = self.settings.namespace
+        channel = Channel(name, codec, self._connections, namespace, history=history)
+        self.channels[name] = channel
+        return channel
+
+    def setting(self, name: str, kind: type[R], *, default: R) -> Setting[R]:
+        """Declare a setting that every process shares; read it as `setting.value`.
+
+        Raises:
+            DefinitionError: the name is taken, or the type has no JSON form.
+        """
+        if name in self.shared_settings:
+            raise DefinitionError(f"setting {name!r} is declared twice")
+        codec = EventCodec(f"setting {name!r}", kind, self.settings.limits.payload)
+        setting = Setting(name, codec, self._connections, self.settings.namespace, default)
+        self.shared_settings[name] = setting
+        return setting
+
+    @overload
+    def around_task(self, wrapper: AroundAsync, /) -> AroundAsync: ...
+    @overload
+    def around_task(self, wrapper: AroundPlain, /) -> AroundPlain: ...
+
+    def around_task(self, wrapper: Any, /) -> Any:
+        """Have a function called around each attempt, group handlers' included.
+
+        It gets the `Call` and `proceed`, which goes on with the attempt and answers its result: a
+        stream's when it has ended. The first wrapper that is declared is the outermost one. A
+        coroutine function runs on the worker's event loop, and awaits `proceed()`. A plain function
+        is called around plain functions only, in their own thread. What a wrapper raises is the
+        attempt's failure. Declare wrappers before workers start.
+        """
+        if inspect.iscoroutinefunction(wrapper):
+            self._around_task.add(wrapper)
+        else:
+            self._around_task.add_plain(wrapper)
+        return wrapper
+
+    def around_enqueue(self, wrapper: AroundAsync) -> AroundAsync:
+        """Have a coroutine function called around each enqueue, those of `enqueue_many` included.
+
+        It gets the `Call`, whose owner, tenant, labels and headers it may change, and `proceed`,
+        which enqueues and answers the task. What it raises reaches the caller, and then there is
+        no task. It must not leave out `proceed()` without raising.
+
+        Raises:
+            DefinitionError: it is no coroutine function.
+        """
+        given: Any = wrapper
+        if not inspect.iscoroutinefunction(given):
+            name = getattr(wrapper, "__name__", wrapper)
+            raise DefinitionError(f"{name!r} wraps enqueues on an event loop: make it async")
+        self._around_enqueue.add(wrapper)
+        return wrapper
+
+    def on_worker_start(self, hook: Hook) -> Hook:
+        """Have every worker call a function before it claims tasks: to load a model, say.
+
+        When the hook raises, the worker ends, and takes no tasks that it could not run.
+        """
+        self._start_hooks.append(hook)
+        return hook

@@ -1,0 +1,135 @@
+"""Many: enqueues calls of any functions, from an iterable of any length, in bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from castwork.model.errors import PartlyEnqueued
+from castwork.redis.portal import portal
+from castwork.tasks.call import Call
+from castwork.tasks.producer import Accepted, Producer
+from castwork.tasks.task import Task
+
+if TYPE_CHECKING:
+    from castwork.tasks.function import TaskFunction
+
+#: Calls that are drawn before they are sent: some groups for each of a few queues.
+_DRAWN = 4000
+
+#: A task function with its options, and the arguments of one call.
+Encoded = tuple["TaskFunction[..., Any]", bytes]
+
+
+class Outcome(NamedTuple):
+    """What became of some calls.
+
+    Attributes:
+        tasks: a task each, None where the call was not accepted, as far as is known.
+        error: the first error; None for none.
+    """
+
+    tasks: list[Task[Any] | None]
+    error: BaseException | None
+
+
+async def enqueue_many(calls: Iterable[Call[Any]] | AsyncIterable[Call[Any]]) -> list[Task[Any]]:
+    """Enqueue many calls; see `App.enqueue_many`."""
+    outcomes: list[Outcome] = []
+    async for some in _draw_async(calls) if isinstance(calls, AsyncIterable) else _draw(calls):
+        outcomes.append(await enqueue_encoded(some))
+        if outcomes[-1].error is not None:
+            break
+    return tasks_of(outcomes)
+
+
+def enqueue_many_sync(calls: Iterable[Call[Any]]) -> list[Task[Any]]:
+    """The twin; the calls are drawn in the caller's thread."""
+    outcomes: list[Outcome] = []
+    for some in _drawn(calls):
+        outcomes.append(_enqueue_on_portal(some))
+        if outcomes[-1].error is not None:
+            break
+    return tasks_of(outcomes)
+
+
+async def enqueue_encoded(calls: Sequence[Encoded], *, on_portal: bool = False) -> Outcome:
+    """Enqueue calls, those of one queue together."""
+    if any(function.is_wrapped for function, _ in calls):
+        return await _one_by_one(calls, on_portal=on_portal)
+    since = time.monotonic()
+    by_producer: dict[Producer, list[int]] = {}
+    for number, (function, _) in enumerate(calls):
+        by_producer.setdefault(function.producer, []).append(number)
+    tasks: list[Task[Any] | None] = [None] * len(calls)
+    for producer, numbers in by_producer.items():
+        own = producer.twin if on_portal else producer
+        some = [calls[number] for number in numbers] if len(by_producer) > 1 else calls
+        accepted, error = await own.enqueue_many([(one.plan, encoded) for one, encoded in some])
+        for number, (function, _), taken in zip(numbers, some, accepted, strict=True):
+            tasks[number] = _handle(function, taken, since)
+        if error is not None:
+            return Outcome(tasks, error)
+    return Outcome(tasks, None)
+
+
+def tasks_of(outcomes: Sequence[Outcome]) -> list[Task[Any]]:
+    """The tasks of all calls.
+
+    Raises:
+        PartlyEnqueued: some were accepted, and an error ended the rest.
+        The error: none was accepted.
+    """
+    tasks = [task for outcome in outcomes for task in outcome.tasks]
+    error = outcomes[-1].error if outcomes else None
+    known = [task for task in tasks if task is not None]
+    if error is None:
+        return known
+    if not known:
+        raise error
+    raise PartlyEnqueued(tasks, error) from error
+
+
+def _drawn(calls: Iterable[Call[Any]]) -> Iterator[list[Encoded]]:
+    encoded = ((call.function, call.encoded) for call in calls)
+    while some := list(islice(encoded, _DRAWN)):
+        yield some
+
+
+async def _draw(calls: Iterable[Call[Any]]) -> AsyncIterator[list[Encoded]]:
+    for some in _drawn(calls):
+        yield some
+
+
+async def _draw_async(calls: AsyncIterable[Call[Any]]) -> AsyncIterator[list[Encoded]]:
+    some: list[Encoded] = []
+    async for call in calls:
+        some.append((call.function, call.encoded))
+        if len(some) == _DRAWN:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _enqueue_on_portal(some: Sequence[Encoded]) -> Outcome:
+    return portal.run("enqueue_many", lambda: enqueue_encoded(some, on_portal=True))
+
+
+async def _one_by_one(calls: Sequence[Encoded], *, on_portal: bool) -> Outcome:
+    """Enqueue calls that each go through wrappers."""
+    sent = [function.submit(encoded, on_portal=on_portal) for function, encoded in calls]
+    answers = await asyncio.gather(*sent, return_exceptions=True)
+    errors = [one for one in answers if isinstance(one, BaseException)]
+    tasks = [None if isinstance(one, BaseException) else one for one in answers]
+    return Outcome(tasks, errors[0] if errors else None)
+
+
+def _handle(function: TaskFunction[..., Any], taken: Accepted, since: float) -> Task[Any] | None:
+    if taken is None:
+        return None
+    task_id, created = taken
+    return function.handle(task_id, created, since if created else None)
