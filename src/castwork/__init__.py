@@ -34,6 +34,7 @@ from castwork.tasks.function import (
     StreamFunction,
     TaskFunction,
 )
+from castwork.tasks.queue import Queue
 from castwork.tasks.task import StreamTask, Task
 
 __version__ = "0.1.0"
@@ -59,6 +60,7 @@ __all__ = [
     "PlainFunction",
     "Proceed",
     "ProceedSync",
+    "Queue",
     "QueueFull",
     "Receipt",
     "ResultTimeout",

@@ -104,6 +104,20 @@ def test_status_takes_the_app_as_an_argument_too(backend: Up) -> None:
     assert json.loads(found.stdout)["workers"]
 
 
+def test_a_queue_is_paused_purged_and_resumed(backend: Up) -> None:
+    assert "castwork queue resume slow" in backend.run("queue", "pause", "slow").stdout
+    assert "slow, paused" in backend.run("queues").stdout
+    task_id = backend.run("enqueue", "nap", "seconds=0").stdout.strip()
+    assert backend.run("queue", "purge", "slow").returncode == 2
+    assert backend.run("queue", "purge", "slow", "--yes").stdout == "1 task cancelled\n"
+    assert json.loads(backend.run("tasks", "show", task_id, "--json").stdout)["status"] == (
+        "cancelled"
+    )
+    assert backend.run("queue", "resume", "slow").stdout == "slow goes on\n"
+    backend.run("queue", "wait", "slow", "--timeout", "10")
+    assert "there are: " in backend.run("queue", "pause", "nosuch").stderr
+
+
 def test_top_prints_a_line_each_second(backend: Up, start: Callable[..., Running]) -> None:
     env = environment(CASTWORK_APP="sample_app", CASTWORK_URL=backend.server_url)
     top = start("top", "--json", env=env)

@@ -175,10 +175,25 @@ def test_functions_of_one_queue_share_its_store(offline: App) -> None:
     assert offline.tasks.stores() == [made[0].store]
 
 
-def test_bounds_of_a_queue_come_before_its_functions(offline: App) -> None:
-    declare(offline, queue="q")
-    with pytest.raises(DefinitionError, match="in use"):
+@pytest.mark.parametrize("first", [True, False])
+def test_bounds_of_a_queue_come_before_its_functions_or_behind_them(
+    offline: App, first: bool
+) -> None:
+    if first:
         offline.queue("q", max_depth=7)
+    function = declare(offline, queue="q")
+    queue = offline.queue("q", max_depth=7)
+    assert function.queue.settings.max_depth == 7
+    assert offline.queue("q") is queue
+    with pytest.raises(DefinitionError, match="other bounds"):
+        offline.queue("q", max_depth=8)
+
+
+def test_a_queue_is_named_by_the_object_too(offline: App) -> None:
+    queue = offline.queue("gpu")
+    function = declare(offline, queue=queue)
+    assert function.queue.name == "gpu"
+    assert function.options(queue=queue).queue.name == "gpu"
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a b", "a{b", "a*"])
@@ -199,8 +214,11 @@ def test_bounds_of_an_adopted_stream_are_those_of_its_queue(offline: App) -> Non
     assert (named.queue.stream, named.queue.id_prefix) == ("ai:orders", "ai:orders:g")
     assert (unnamed.queue.name, unnamed.queue.settings.concurrency) == ("events", 3)
     for late in ("intake", "events"):
-        with pytest.raises(DefinitionError, match="in use"):
+        with pytest.raises(DefinitionError, match="other bounds"):
             offline.queue(late, concurrency=4)
+    declare(offline, "c", stream="late", group="g")
+    with pytest.raises(DefinitionError, match="before that"):
+        offline.queue("late", concurrency=4)
 
 
 def test_depth_of_a_stream_that_others_write_cannot_be_bound(offline: App) -> None:

@@ -142,13 +142,13 @@ async def test_a_wait_for_a_served_queue_warns_of_nothing(
 ) -> None:
     monkeypatch.setattr("castwork.tasks.patience._SOON", 0.02)
     looks: list[bool] = []
-    is_served = Unserved._is_served
+    is_served = Unserved.is_served
 
     async def noted(self: Unserved) -> bool:
         looks.append(await is_served(self))
         return looks[-1]
 
-    monkeypatch.setattr(Unserved, "_is_served", noted)
+    monkeypatch.setattr(Unserved, "is_served", noted)
     go_on = asyncio.Event()
 
     @app.task

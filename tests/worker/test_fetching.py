@@ -62,6 +62,7 @@ class Waiting:
     def __init__(self, store: QueueStore, wants: int = 1) -> None:
         self.place: QueuePlace = store.place
         self.wants = wants
+        self.may_read = True
         self.rank = 0
         self.taken: list[Batch] = []
 

@@ -23,6 +23,7 @@ from castwork.tasks.catalog import Catalog
 from castwork.tasks.dead_letters import DeadLetters
 from castwork.tasks.function import TaskFunction
 from castwork.tasks.many import enqueue_many, enqueue_many_sync
+from castwork.tasks.queue import Queue
 from castwork.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class App(Declarations):
 
     def worker(
         self,
-        queues: Sequence[str] | None = None,
+        queues: Sequence[str | Queue] | None = None,
         *,
         on_stuck: Callable[[str], None] | None = None,
         **options: Unpack[WorkerOptions],
@@ -113,8 +114,8 @@ class App(Declarations):
         """Make a worker for this app's task functions and group handlers.
 
         Args:
-            queues: names of the queues to serve; a slot that becomes free goes to the first of
-                them that has tasks. All by default, in turn.
+            queues: the queues to serve, by name or as `app.queue` returned them; a slot that is
+                free goes to the first of them that has tasks. All by default, in turn.
             on_stuck: called with the reason when the process should be replaced: on a thread when
                 the event loop has been blocked for longer than a lease and past a task's timeout,
                 or, once the worker has stopped, when plain functions that hang took all slots of a

@@ -38,6 +38,7 @@ from castwork.tasks.function import (
     make_task_function,
 )
 from castwork.tasks.producer import Producer
+from castwork.tasks.queue import Queue as PublicQueue
 
 if TYPE_CHECKING:
     # Loaded when used: a process that only enqueues starts without these modules.
@@ -172,18 +173,24 @@ class Declarations:
     def _open_store(self, queue: Queue) -> QueueStore:
         return QueueStore(self._connections, self.settings.namespace, queue, self.settings.limits)
 
-    def queue(self, name: str, *, max_depth: int = 0, concurrency: int | None = None) -> None:
-        """Set the bounds of a queue, before the first task function that uses it.
+    def queue(
+        self, name: str, *, max_depth: int = 0, concurrency: int | None = None
+    ) -> PublicQueue:
+        """A queue, with its bounds; the same object for the same name.
+
+        The bounds are said once, before the queue's task functions or behind them.
 
         Args:
             name: the queue's name.
-            max_depth: tasks waiting and running after which `enqueue` raises `QueueFull`.
+            max_depth: tasks waiting and running after which `enqueue` raises `QueueFull`; 0 for no
+                bound.
             concurrency: tasks of the queue that one worker runs at once.
 
         Raises:
-            DefinitionError: the queue is in use already.
+            DefinitionError: the queue has other bounds already, or adopts a stream.
         """
-        self._catalog.declare_queue(name, QueueSettings(max_depth, concurrency))
+        settings = QueueSettings(max_depth, concurrency)
+        return self._catalog.declare_queue(name, settings if settings != QueueSettings() else None)
 
     def channel(self, name: str, kind: type[R] = Any, *, history: int = 0) -> Channel[R]:  # type: ignore[assignment]
         """Declare a channel.

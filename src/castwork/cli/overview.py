@@ -86,8 +86,9 @@ def print_queues(queues: Sequence[QueueInfo]) -> None:
 
 
 def _shown(queue: QueueInfo) -> str:
-    """A queue's name, with the group of an adopted stream, which may have several."""
-    return f"{queue.name} ({queue.group})" if queue.group else queue.name
+    """A queue's name, with the group of an adopted stream, and whether it is paused."""
+    name = f"{queue.name} ({queue.group})" if queue.group else queue.name
+    return f"{name}, paused" if queue.paused else name
 
 
 def worker_rows(workers: Sequence[dict[str, Any]]) -> list[list[object]]:

@@ -14,6 +14,7 @@ from castwork.cli.commands.enqueue import enqueue
 from castwork.cli.commands.gateway import gateway
 from castwork.cli.commands.listen import listen
 from castwork.cli.commands.publish import publish
+from castwork.cli.commands.queue import queue
 from castwork.cli.commands.queues import queues
 from castwork.cli.commands.server import server
 from castwork.cli.commands.status import status
@@ -59,3 +60,4 @@ for command in _COMMANDS:
     cli.command()(command)
 cli.add_typer(tasks, name="tasks")
 cli.add_typer(dead, name="dead")
+cli.add_typer(queue, name="queue")

@@ -26,7 +26,11 @@ class Inspector:
         Raises:
             ConnectionFailed: no server in time.
         """
-        return [await look_at_queue(store.place) for store in stores if store.queue.keeps_records]
+        return [
+            await look_at_queue(store.place, store.unserved)
+            for store in stores
+            if store.queue.keeps_records
+        ]
 
     async def workers(self) -> list[dict[str, Any]]:
         """The workers on the register: what each says of itself, and how long it was silent."""

@@ -12,11 +12,13 @@ from castwork.model.errors import DefinitionError, InvalidArguments
 from castwork.model.option_values import (
     LONGEST,
     Check,
+    Named,
     Seconds,
     count,
     duration,
     duration_or_moment,
     moment,
+    queue_name,
     refuse_unknown,
     text,
 )
@@ -29,7 +31,7 @@ _LABELS, _LABEL_BYTES, _HEADER_BYTES = 16, 200, 8192
 class CallOptions(TypedDict, total=False):
     """What `TaskFunction.options` takes; see `CallSettings` for units."""
 
-    queue: str
+    queue: str | Named
     priority: str
     delay: Seconds
     at: datetime
@@ -181,7 +183,7 @@ def result_ttl(name: str, given: Seconds) -> float:
 
 
 _CHECKS: dict[str, Check] = {
-    "queue": text(empty=False),
+    "queue": queue_name(),
     "priority": priority,
     "delay": duration(),
     "at": moment,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from numbers import Real
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -21,6 +21,15 @@ Seconds = float | timedelta
 
 #: Seconds that any duration may have: a hundred years. Beyond it, None says "without a bound".
 LONGEST = 36_525 * 86_400.0
+
+
+class Named(Protocol):
+    """What has a name, as a queue that `app.queue` returned."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
 
 #: Returns the value that is kept of an option's name and given value, or raises DefinitionError.
 Check = Callable[[str, Any], Any]
@@ -168,6 +177,17 @@ def text(*, empty: bool = True, optional: bool = False) -> Check:
         return given
 
     return check
+
+
+def queue_name(*, optional: bool = False) -> Check:
+    """The check of a queue: its name, or the object that `app.queue` returned."""
+    check = text(empty=False, optional=optional)
+
+    def named(name: str, given: Any) -> str | None:
+        kept: str | None = check(name, given if given is None else getattr(given, "name", given))
+        return kept
+
+    return named
 
 
 def instance(kind: type) -> Check:

@@ -16,8 +16,8 @@ GROUP = "workers"
 FOREIGN_LEASE = 300.0
 
 
-class QueueSettings(msgspec.Struct, frozen=True):
-    """How a queue behaves.
+class QueueSettings(msgspec.Struct):
+    """How a queue behaves. What functions of the queue share, so that it may be said behind them.
 
     Args:
         max_depth: tasks waiting and running after which `enqueue` raises `QueueFull`;
@@ -31,6 +31,11 @@ class QueueSettings(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         settle(self, {"max_depth": count(least=0), "concurrency": count(optional=True)})
+
+    def become(self, other: QueueSettings) -> None:
+        """Take over what other settings say."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(other, name))
 
 
 class Lane(msgspec.Struct, frozen=True):

@@ -12,11 +12,13 @@ from castwork.model.call_options import CallSettings, priority, result_ttl
 from castwork.model.errors import DefinitionError
 from castwork.model.option_values import (
     Check,
+    Named,
     Seconds,
     count,
     duration,
     duration_or_moment,
     instance,
+    queue_name,
     refuse_unknown,
     settle,
     text,
@@ -30,7 +32,7 @@ class TaskOptions(TypedDict, total=False):
     """What `@app.task(...)` takes; see `TaskSettings` for units and defaults."""
 
     name: str
-    queue: str
+    queue: str | Named
     priority: str
     deadline: Seconds | datetime
     attempts: int
@@ -57,7 +59,7 @@ def _exceptions(name: str, given: Any) -> tuple[type[Exception], ...] | None:
 
 _CHECKS: dict[str, Check] = {
     "name": text(empty=False),
-    "queue": text(optional=True),
+    "queue": queue_name(optional=True),
     "priority": priority,
     "deadline": duration_or_moment(above_zero=True, optional=True),
     "attempts": count(),

@@ -76,7 +76,7 @@ class Enqueues:
     def __init__(self, place: QueuePlace) -> None:
         self._place = place
         self._calls = NumberedCalls()
-        self._max_depth = place.queue.settings.max_depth
+        self._settings = place.queue.settings
         own = place.keys.own
         self._lanes = [own[lane] for lane in _LANES]
 
@@ -91,7 +91,7 @@ class Enqueues:
             ConnectionFailed: no server in time; `EffectUnknown` when the reply was lost.
         """
         async with self._calls.next() as (slot, number):
-            args: list[Any] = [slot, number, self._max_depth, int(whole)]
+            args: list[Any] = [slot, number, self._settings.max_depth, int(whole)]
             lanes, names = self._lanes_of(rows)
             for row in rows:
                 args += (lanes.index(row.lane) + 1, 1 if row.metas is None else 2, len(row.calls))
@@ -109,7 +109,7 @@ class Enqueues:
         Each key costs the server about as much as a task.
         """
         lanes: Sequence[Priority] = _LANES
-        if not self._max_depth:
+        if not self._settings.max_depth:
             lanes = [rows[0].lane] if len(rows) == 1 else list({row.lane: 0 for row in rows})
         own = self._place.keys.own
         return lanes, [self._place.keys.sent, *(own[lane] for lane in lanes)]
@@ -127,7 +127,7 @@ class Enqueues:
         keys = self._place.keys
         names = [keys.sent, keys.moved, keys.parked, keys.due, *self._lanes]
         async with self._calls.next() as (slot, number):
-            args: list[Any] = [slot, number, self._max_depth]
+            args: list[Any] = [slot, number, self._settings.max_depth]
             for task in tasks:
                 names.append(keys.record(task.id))
                 if task.key is not None:

@@ -69,8 +69,9 @@ class QueueKeys:
         unwanted: entries of an adopted stream that were cancelled, and that others read too.
         parked: tasks that wait for a time.
         due: ids of parked tasks by the time that they wait for.
+        paused: there while workers may begin no tasks.
         dead: dead letters; `letters` finds them by task id.
-        control: channel on which workers hear what to cancel.
+        control: channel on which workers hear what to cancel, and of pauses.
     """
 
     def __init__(self, prefix: str, queue: Queue) -> None:
@@ -87,6 +88,7 @@ class QueueKeys:
         self.unwanted = f"{prefix}:unwanted"
         self.parked = f"{prefix}:parked"
         self.due = f"{prefix}:due"
+        self.paused = f"{prefix}:paused"
         self.dead = f"{prefix}:dead"
         self.letters = f"{prefix}:letters"
         self.control = f"{prefix}:control"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from castwork.model.errors import ServerRefused
 from castwork.model.ids import is_worker_id
+from castwork.model.position import Position
 from castwork.store.place import QueuePlace
 from castwork.store.scripts import BEHIND
+from castwork.store.unserved import Unserved
 
-#: Waiting entries of an adopted stream that are counted one by one, at most.
+#: Tasks that are counted one by one, at most.
 _COUNTED = 1000
 
 
@@ -39,8 +41,13 @@ class QueueInfo(msgspec.Struct):
             adopted stream's group is behind, at most 1000 of the stream are counted.
         running: tasks that workers hold, foreign consumers of an adopted stream's group included.
         scheduled: tasks that wait for a time.
+        due: those of them whose time has come, and which workers have not queued yet; at most 1000
+            are counted.
+        oldest: seconds for which the first task of all lanes has waited; None where none waits.
+        paused: whether workers may begin no tasks.
         dead: dead letters.
         depth: waiting and running together.
+        served: whether a live worker serves the queue.
         max_depth: bound on the depth, 0 for none.
         group: the group that reads an adopted stream, empty for a queue of castwork's own.
         foreign: who reads an adopted stream with the same group, and is no castwork worker.
@@ -52,12 +59,16 @@ class QueueInfo(msgspec.Struct):
     scheduled: int
     dead: int
     depth: int
+    due: int = 0
+    oldest: float | None = None
+    paused: bool = False
+    served: bool = False
     max_depth: int = 0
     group: str = ""
     foreign: list[ForeignConsumer] = []
 
 
-async def look_at_queue(place: QueuePlace) -> QueueInfo:
+async def look_at_queue(place: QueuePlace, unserved: Unserved) -> QueueInfo:
     """Read one queue.
 
     Raises:
@@ -67,27 +78,58 @@ async def look_at_queue(place: QueuePlace) -> QueueInfo:
     lengths = [link.call("XLEN", stream) for stream in keys.lanes]
     groups = [link.call("XINFO", "GROUPS", stream) for stream in keys.lanes]
     counts = [link.call("ZCARD", keys.due), link.call("XLEN", keys.dead)]
-    replies = await asyncio.gather(*lengths, *groups, *counts, return_exceptions=True)
+    counts.append(link.call("EXISTS", keys.paused))
+    replies = await asyncio.gather(
+        link.call("TIME"), *lengths, *groups, *counts, return_exceptions=True
+    )
     for reply in replies:
         if isinstance(reply, BaseException) and not isinstance(reply, ServerRefused):
             raise reply
+    time: Any = replies[0]
+    replies = replies[1:]
     n = len(queue.lanes)
-    waiting, running = {}, 0
+    waiting, running, given = {}, 0, {}
     for lane, length, found in zip(queue.lanes, replies[:n], replies[n : 2 * n], strict=True):
         group = _group(found, queue.group)
+        given[lane.name] = "0-0" if group is None else group[b"last-delivered-id"].decode()
         pending = int(group[b"pending"]) if group is not None else 0
         running += pending
         if lane.name == "stream" and group is not None:
             waiting[lane.name] = await _behind(place, group, _count(length))
         else:
             waiting[lane.name] = max(0, _count(length) - pending)
-    scheduled, dead = (_count(reply) for reply in replies[2 * n :])
+    scheduled, dead, paused = (_count(reply) for reply in replies[2 * n :])
     depth = sum(waiting.values()) + running
     info = QueueInfo(queue.name, waiting, running, scheduled, dead, depth)
+    now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
+    if scheduled:
+        due = await link.call("ZRANGEBYSCORE", keys.due, "-inf", now_ms, "LIMIT", 0, _COUNTED)
+        info.due = len(due)
+    behind = [last if waiting[name] else "" for name, last in given.items()]
+    info.oldest = await _oldest(place, behind, now_ms)
+    info.paused, info.served = paused > 0, await unserved.is_served()
     info.max_depth = queue.settings.max_depth
     if queue.stream is not None:
         info.group, info.foreign = queue.group, await _foreign(place, queue.stream)
     return info
+
+
+async def _oldest(place: QueuePlace, given: Sequence[str], now_ms: int) -> float | None:
+    """Seconds for which the first task of all lanes has waited.
+
+    Args:
+        place: the queue.
+        given: per lane the last entry that the group was given, empty where none waits.
+        now_ms: the server's time.
+    """
+    link = await place.link()
+    reads = [
+        link.call("XRANGE", stream, f"({last}", "+", "COUNT", 1)
+        for stream, last in zip(place.keys.lanes, given, strict=True)
+        if last
+    ]
+    firsts = [Position.parse(page[0][0]).major for page in await asyncio.gather(*reads) if page]
+    return max(0.0, (now_ms - min(firsts)) / 1000) if firsts else None
 
 
 def _count(reply: Any) -> int:

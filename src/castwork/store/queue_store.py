@@ -12,10 +12,12 @@ from castwork.store.letters import Letters
 from castwork.store.outcomes import Outcomes
 from castwork.store.outputs import Outputs
 from castwork.store.parked import Parked
+from castwork.store.pauses import Pauses
 from castwork.store.place import QueuePlace, RegisterPlace
 from castwork.store.records import Records
 from castwork.store.told import Told
 from castwork.store.unserved import Unserved
+from castwork.store.waiting import Waiting
 
 
 class QueueStore:
@@ -31,6 +33,8 @@ class QueueStore:
         parked: tasks that wait for a time.
         letters: tasks that ran out of attempts, or can never run.
         entries: what tasks were called with.
+        pauses: whether workers may begin tasks.
+        waiting: which tasks wait.
         unserved: warns those who wait for tasks that nobody serves.
     """
 
@@ -49,6 +53,8 @@ class QueueStore:
         self.parked = Parked(place)
         self.letters = Letters(place, limits.dead_letters)
         self.entries = Entries(place, self.letters)
+        self.pauses = Pauses(place)
+        self.waiting = Waiting(place)
         self.unserved = Unserved(queue.name, RegisterPlace(connections, namespace))
 
     @property

@@ -40,7 +40,7 @@ class Unserved:
     async def _look(self) -> None:
         try:
             self._place.check_open()  # a look must not open what was closed meanwhile
-            served = await self._is_served()
+            served = await self.is_served()
         except CastworkError:  # the wait itself tells of a server that is away
             return
         if not served:
@@ -51,6 +51,11 @@ class Unserved:
                 self._queue,
             )
 
-    async def _is_served(self) -> bool:
+    async def is_served(self) -> bool:
+        """Whether a live worker serves the queue.
+
+        Raises:
+            ConnectionFailed: no server in time.
+        """
         workers = await self._register.workers()
         return any(self._queue in one.info.queues and not one.is_lost for one in workers)

@@ -14,6 +14,7 @@ from castwork.model.queue import Queue, QueueSettings, adopted_queue, check_queu
 from castwork.model.task_options import TaskSettings
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.function import TaskFunction
+from castwork.tasks.queue import Queue as PublicQueue
 from castwork.tasks.task import Task
 
 logger = logging.getLogger(__name__)
@@ -45,21 +46,57 @@ class Catalog:
         self._functions: dict[str, Function] = {}
         self._by_wire_name: dict[bytes, Function] = {}
         self._stores: dict[str, QueueStore] = {}
+        self._bounds: dict[str, QueueSettings] = {}
+        self._handles: dict[str, PublicQueue] = {}
         self._adopting: dict[str, Function] = {}
         #: The stores of adopted streams by what their tasks' ids begin with.
         self._adopted_ids: dict[str, QueueStore] = {}
 
     # -- queues -------------------------------------------------------------------------
 
-    def declare_queue(self, name: str, settings: QueueSettings) -> None:
-        """Set the bounds of a queue, before the first task function that uses it.
+    def declare_queue(self, name: str, settings: QueueSettings | None) -> PublicQueue:
+        """A queue, and its bounds: before its task functions or behind them, and once.
+
+        Args:
+            name: the queue's name.
+            settings: its bounds; None for what was said, or will be.
 
         Raises:
-            DefinitionError: the queue is in use already, or its name cannot be one.
+            DefinitionError: the queue has other bounds already, or its name cannot be one.
         """
-        if name in self._stores or any(f.queue.name == name for f in self):
-            raise DefinitionError(f"queue {name!r} is in use: set its bounds before its tasks")
-        self._stores[name] = self._open_store(Queue(check_queue_name(name), settings=settings))
+        store = self._stores.get(name)
+        if store is None:
+            if settings is not None and self._adopted_as(name):
+                raise DefinitionError(
+                    f"queue {name!r} is that of an adopted stream: set its bounds before that"
+                )
+            store = self._stores[name] = self._open_store(Queue(check_queue_name(name)))
+        if settings is not None:
+            if self._bounds.setdefault(name, settings) != settings:
+                raise DefinitionError(
+                    f"queue {name!r} has other bounds already: {self._bounds[name]}: say them once"
+                )
+            if settings.max_depth and self._adopted_as(name):
+                raise DefinitionError(
+                    f"queue {name!r}: max_depth cannot hold for a stream that others write"
+                )
+            store.queue.settings.become(settings)
+        return self._handles.setdefault(name, PublicQueue(name, lambda: self._store_named(name)))
+
+    def _adopted_as(self, name: str) -> list[QueueStore]:
+        """The stores of the adopted streams whose queue has a name: one per group."""
+        return [f.store for f in self._adopting.values() if f.settings.queue_name == name]
+
+    def _store_named(self, name: str) -> QueueStore:
+        """The store that `app.queue(name)` stands for."""
+        adopted = self._adopted_as(name)
+        if len(adopted) > 1:
+            groups = ", ".join(store.queue.group for store in adopted)
+            raise DefinitionError(
+                f"queue {name!r} has several groups ({groups}): give each a queue= of its own, to"
+                " tell them apart"
+            )
+        return adopted[0] if adopted else self._stores[name]
 
     def store_for(self, settings: TaskSettings) -> QueueStore:
         """The store of the queue that a task function names, made at its first use.
@@ -128,8 +165,8 @@ class Catalog:
         declared = (s for s in self._stores.values() if s.queue.name not in names)
         return [*used.values(), *declared]
 
-    def serving(self, names: Iterable[str] | None = None) -> Served:
-        """The queues of some names, in their order, each once; all queues without names.
+    def serving(self, names: Iterable[str | PublicQueue] | None = None) -> Served:
+        """Some queues, by name or as `app.queue` returned them, each once; all without names.
 
         An adopted stream's groups have one name.
 
@@ -141,7 +178,7 @@ class Catalog:
             return Served(stores, in_order=False)
         if isinstance(names, str):
             raise DefinitionError(f"queues is {names!r}: give a list of names")
-        order = list(dict.fromkeys(names))
+        order = [one if isinstance(one, str) else one.name for one in dict.fromkeys(names)]
         known = {store.queue.name for store in stores}
         there = f"there are: {sorted(known)}"
         if not order:

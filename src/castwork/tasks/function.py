@@ -131,7 +131,7 @@ class TaskFunction(Generic[P, R]):
         other = copy.copy(self)
         other.call_settings = self.call_settings.replaced(options)
         other._plan = Plan(self.settings.name, other.call_settings)
-        queue = options.get("queue")
+        queue = other.call_settings.queue
         if queue is not None and queue != self.queue.name:
             if self.queue.stream is not None:
                 raise DefinitionError(f"task {self.name!r} adopts a stream, and has no other queue")

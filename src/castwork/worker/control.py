@@ -1,4 +1,4 @@
-"""Control: hears requests to cancel tasks that this worker runs, or may be given."""
+"""Control: hears requests to cancel tasks, and that the queue is paused or goes on."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import logging
 
 from castwork.model.errors import NotOpen, ServerError
 from castwork.store.claims import Claims
+from castwork.store.pauses import PAUSED, RESUMED
 from castwork.store.place import QueuePlace
 from castwork.worker.attempt import Ending
+from castwork.worker.fetcher import Fetcher
 from castwork.worker.workload import Workload
 
 logger = logging.getLogger(__name__)
@@ -20,9 +22,14 @@ class Control:
     `Task.cancel` repeats the request until the task has ended, so a message that is lost during a
     reconnect delays the cancellation by a second. An entry that waits in a stream which others
     read, too, is noted on the server instead; what was noted during a reconnect is read after it.
+    So is whether the queue is paused.
+
+    Args:
+        fetcher: told of pauses.
     """
 
-    def __init__(self, workload: Workload, claims: Claims) -> None:
+    def __init__(self, workload: Workload, claims: Claims, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
         self._workload = workload
         self._claims = claims
         self._place: QueuePlace = workload.store.place
@@ -42,14 +49,16 @@ class Control:
     def on_message(self, payload: bytes) -> None:
         """Cancel a task, if this worker runs it, or once this worker is given it."""
         task_id, _, word = payload.decode(errors="replace").partition("\n")
+        if word in (PAUSED, RESUMED):
+            self._fetcher.hold(word == PAUSED)
+            return
         if word == "unwanted":
             self._workload.unwanted.add(task_id)
         self._cancel(task_id)
 
     def on_resumed(self) -> None:
         """Read what was noted meanwhile; requests to cancel what runs are repeated."""
-        if self._place.queue.notes_cancels:
-            self._loading = asyncio.get_running_loop().create_task(self._load_again())
+        self._loading = asyncio.get_running_loop().create_task(self._load_again())
 
     def _cancel(self, task_id: str) -> None:
         attempt = self._workload.find(task_id)
@@ -58,13 +67,16 @@ class Control:
             attempt.end(Ending.CANCEL)
 
     async def _load(self) -> None:
-        self._workload.unwanted |= await self._claims.unwanted()
+        self._fetcher.hold(await self._workload.store.pauses.is_paused())
+        if self._place.queue.notes_cancels:
+            self._workload.unwanted |= await self._claims.unwanted()
 
     async def _load_again(self) -> None:
         try:
             await self._load()
         except (NotOpen, ServerError) as error:
-            logger.warning("queue %s: cancels not read: %s", self._place.queue.name, error)
+            name = self._place.queue.name
+            logger.warning("queue %s: cancels and pauses not read: %s", name, error)
             return
         for task_id in self._workload.unwanted:
             self._cancel(task_id)

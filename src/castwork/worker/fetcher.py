@@ -86,6 +86,23 @@ class Fetcher:
         self._runner.begin(batch)
         self._gave_back = self._runner.release_waiting() > 0
 
+    @property
+    def may_read(self) -> bool:
+        """Whether a read may bring tasks of this queue."""
+        return not self._workload.paused
+
+    def hold(self, paused: bool) -> None:
+        """Begin nothing while the queue is paused; a read that waits on the server is ended."""
+        was_paused = "queue" in self._workload.paused
+        if paused and not was_paused:
+            logger.info("queue %s is paused", self._name)
+            self._workload.pause("queue")
+            self._reader.begin_anew()
+        elif was_paused and not paused:
+            logger.info("queue %s goes on", self._name)
+            self._workload.go_on("queue")
+            self._reader.begin_anew()
+
     # -- the loop -----------------------------------------------------------------------
 
     async def run(self) -> None:

@@ -30,16 +30,13 @@ class Quarantine:
     async def empty(self) -> AsyncIterator[bool]:
         """Claim nothing, and yield whether the worker holds nothing by now."""
         async with self._turn:
-            self._pause(True)
+            for workload in self._workloads:
+                workload.pause("alone")
             try:
                 yield await self._is_empty()
             finally:
-                self._pause(False)
-
-    def _pause(self, paused: bool) -> None:
-        for workload in self._workloads:
-            workload.paused = paused
-            workload.signal()
+                for workload in self._workloads:
+                    workload.go_on("alone")
 
     async def _is_empty(self) -> bool:
         loop = asyncio.get_running_loop()

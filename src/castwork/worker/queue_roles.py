@@ -49,4 +49,4 @@ class QueueRoles:
         self.scheduler = Scheduler(
             store.parked, store.queue.name, interval=settings.scheduler_interval
         )
-        self.control = Control(workload, claims)
+        self.control = Control(workload, claims, self.fetcher)

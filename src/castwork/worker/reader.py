@@ -27,6 +27,10 @@ class Idle(Protocol):
     def wants(self) -> int:
         """Entries that each of the queue's lanes may bring."""
 
+    @property
+    def may_read(self) -> bool:
+        """Whether a read may bring tasks of the queue."""
+
     def take(self, batch: Batch) -> None:
         """Begin the entries that came."""
 
@@ -69,22 +73,28 @@ class Reader:
             return None
         came: asyncio.Future[Batch | None] = asyncio.get_running_loop().create_future()
         self._idle[queue] = came
+        self.begin_anew()
+        return await came
+
+    def begin_anew(self) -> None:
+        """End a read that waits on the server, as the queues that it should serve have changed."""
         self._joined.set()
         if self._reading and not self._is_ending:
             self._is_ending = True  # queues that join from now on need not end the read again
             ending = asyncio.create_task(self._reads.unblock(self._members[0].place))
             self._endings.add(ending)
             ending.add_done_callback(self._endings.discard)
-        return await came
 
     async def run(self) -> None:
         """Read until `stop`."""
         while not self._stopping:
-            if not self._idle:
+            members = sorted(
+                (queue for queue in self._idle if queue.may_read), key=lambda queue: queue.rank
+            )
+            if not members:
                 self._joined.clear()
                 await self._joined.wait()
                 continue
-            members = sorted(self._idle, key=lambda queue: queue.rank)
             try:
                 batches = await self._read(members)
             except Unblocked:

@@ -7,11 +7,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from castwork.store.queue_store import QueueStore
 from castwork.worker.attempt import Attempt, Ending, Origin
 from castwork.worker.bound import Bound
 from castwork.worker.lending import Lending
+
+#: Why a worker begins no task of a queue: another task runs alone in it, or the queue is paused.
+Pause = Literal["alone", "queue"]
 
 
 class Workload:
@@ -38,7 +42,7 @@ class Workload:
         unwanted: tasks that were cancelled while they waited in a stream that others read too; an
             attempt at one of them is dropped.
         renewed_at: monotonic time when all leases were renewed last.
-        paused: whether nothing may begin, as a task runs alone in the worker.
+        paused: why nothing may begin: a task runs alone in the worker, the queue is paused.
         lingering: attempts that have ended while their plain functions go on in their threads, by
             the monotonic time of the end. Each still takes its slot.
     """
@@ -51,7 +55,7 @@ class Workload:
         self.worker_id = worker_id
         self.capacity = capacity
         self.running = 0
-        self.paused = False
+        self.paused: set[Pause] = set()
         self.renewed_at = time.monotonic()
         self.unwanted: set[str] = set()
         self.waiting: deque[Attempt] = deque()
@@ -148,6 +152,15 @@ class Workload:
             return 0
         free = self.capacity - self.taken
         return free if self._bound is None else min(free, self._bound.free)
+
+    def pause(self, reason: Pause) -> None:
+        """Begin nothing more, until `go_on` takes the last reason away."""
+        self.paused.add(reason)
+
+    def go_on(self, reason: Pause) -> None:
+        """Take a reason for the pause away."""
+        self.paused.discard(reason)
+        self.freed()
 
     @contextmanager
     def reserve(self, count: int) -> Iterator[None]:
