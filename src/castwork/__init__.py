@@ -35,6 +35,7 @@ from castwork.tasks.function import (
     TaskFunction,
 )
 from castwork.tasks.queue import Queue
+from castwork.tasks.resource import Resource
 from castwork.tasks.task import StreamTask, Task
 
 __version__ = "0.1.0"
@@ -63,6 +64,7 @@ __all__ = [
     "Queue",
     "QueueFull",
     "Receipt",
+    "Resource",
     "ResultTimeout",
     "Resync",
     "Retry",

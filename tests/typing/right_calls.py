@@ -133,6 +133,38 @@ def any_results() -> None:
     assert_type(loose_stream("hi"), AsyncIterator[dict[str, Any]])
 
 
+@app.remote(queue="gpu")
+async def elsewhere(prompt: str) -> bytes:
+    raise NotImplementedError
+
+
+@app.task(keep_result=False)
+async def forgotten(prompt: str) -> int:
+    return 1
+
+
+@app.resource
+async def model() -> AsyncIterator[Pool]:
+    yield Pool()
+
+
+@app.resource(queues=["gpu"])
+def table() -> dict[str, int]:
+    return {}
+
+
+class Pool: ...
+
+
+async def surface() -> None:
+    assert_type(model.value, Pool)
+    assert_type(table.value, dict[str, int])
+    assert_type(await (await forgotten.enqueue("x")).result(), None)
+    assert_type(await forgotten("x"), int)
+    async for item in (await chat.enqueue("x")).items():
+        assert_type(item, str)
+
+
 async def main() -> None:
     task = await infer.enqueue("hi", model="big")
     assert_type(task, Task[int])
@@ -142,6 +174,8 @@ async def main() -> None:
     assert_type(await infer.enqueue_many([("a",), ("b", "big")]), list[Task[int]])
     assert_type(infer.enqueue_sync("hi"), Task[int])
     assert_type(infer.enqueue_sync("hi").result_sync(), int)
+    assert_type(elsewhere.options(priority="high").call("x"), Call[bytes])
+    assert_type(await app.enqueue_many([infer.call("a"), infer.call("b")]), list[Task[int]])
     assert_type(infer.task("an id"), Task[int])
     assert_type(infer.task(id="run-7"), Task[int])
 

@@ -7,8 +7,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from castwork.app.declarations import Declarations
+from castwork.app.plain_client import PlainClients
 from castwork.inspect.inspector import Inspector
 from castwork.model.credentials import CredentialSource
+from castwork.model.errors import DefinitionError
 from castwork.model.names import quoted
 from castwork.model.queue import adopted_queue
 from castwork.model.settings import AppSettings
@@ -27,6 +29,9 @@ from castwork.tasks.queue import Queue
 from castwork.tasks.task import Task
 
 if TYPE_CHECKING:
+    from redis import Redis
+    from redis.asyncio import Redis as AsyncRedis
+
     # Loaded when used: a process that only enqueues starts without these modules.
     from castwork.worker.worker import Worker
 
@@ -45,6 +50,7 @@ class App(Declarations):
             data there). The environment variable `CASTWORK_URL` takes precedence, then the file
             that `CASTWORK_URL_FILE` names.
         settings: namespace, timeouts and bounds.
+        namespace: what all keys begin with, where nothing else of the settings is to be said.
         credentials: a function or coroutine function that gives and renews the login, such as
             `castwork.azure.EntraLogin()`; not asked for a URL with a password or a Unix socket.
         env: what the names of those variables begin with: a second app of a program has another,
@@ -56,10 +62,16 @@ class App(Declarations):
         url: str = "embedded://",
         *,
         settings: AppSettings | None = None,
+        namespace: str | None = None,
         credentials: CredentialSource | None = None,
         env: str | None = "CASTWORK",
     ) -> None:
+        if namespace is not None:
+            if settings is not None:
+                raise DefinitionError("namespace= beside settings=: say it in the settings")
+            settings = AppSettings(namespace=namespace)
         super().__init__(url, settings=settings, credentials=credentials, env=env)
+        self._plain_clients = PlainClients(self.server_url.find, credentials)
         self._inspector = Inspector(self._connections, self.settings.namespace)
 
     # -- running ------------------------------------------------------------------------
@@ -90,6 +102,7 @@ class App(Declarations):
         for setting in self.shared_settings.values():
             await setting.stop()
         await self._connections.close()
+        await self._plain_clients.close()
         self.server_url.close()
 
     async def __aenter__(self) -> Self:
@@ -125,18 +138,21 @@ class App(Declarations):
         Raises:
             DefinitionError: a queue has no task function, or the app has none at all.
         """
+        from castwork.worker.preparation import Preparation
         from castwork.worker.worker import Worker
 
         functions = [*self._group_functions(), *self._functions_of_twin()]
         catalog = self._catalog.with_functions(functions)
+        served = catalog.serving(queues)
+        names = [store.queue.name for store in served.stores]
         return Worker(
             self._connections,
             catalog,
-            catalog.serving(queues),
+            served,
             WorkerSettings.of(options),
             self.settings,
             around=self._around_task,
-            on_start=self._start_hooks,
+            preparation=Preparation(self._resources, self._start_hooks, names),
             on_stuck=on_stuck,
         )
 
@@ -203,6 +219,23 @@ class App(Declarations):
     def url(self) -> str:
         """The URL as configured, `embedded://` included: nothing is started or resolved."""
         return self.server_url.configured
+
+    @property
+    def redis(self) -> AsyncRedis:
+        """A redis-py client of the running event loop, on the app's server and with its login.
+
+        It has redis-py's own defaults, and knows nothing of the app's namespace. It is made when
+        it is first asked for, which starts an embedded server, and closed with the app.
+
+        Raises:
+            ModuleNotFoundError: redis-py is missing: `pip install 'castwork[redis]'`.
+        """
+        return self._plain_clients.on_loop()
+
+    @property
+    def redis_sync(self) -> Redis:
+        """The same for code without an event loop; threads may share it."""
+        return self._plain_clients.for_threads()
 
     @property
     def connections(self) -> Connections:

@@ -8,7 +8,9 @@ from collections.abc import (
     Awaitable,
     Callable,
     Coroutine,
+    Iterator,
     Mapping,
+    Sequence,
 )
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
 
@@ -18,9 +20,10 @@ from castwork.channels.setting import Setting
 from castwork.model.credentials import CredentialSource
 from castwork.model.definable import check_definable
 from castwork.model.errors import DefinitionError
+from castwork.model.option_values import refuse_unknown
 from castwork.model.queue import Queue, QueueSettings
 from castwork.model.settings import AppSettings
-from castwork.model.task_options import TaskOptions, TaskSettings
+from castwork.model.task_options import RemoteOptions, TaskOptions, TaskSettings
 from castwork.redis.connections import Connections
 from castwork.redis.server import Needs
 from castwork.server_url import ServerUrl
@@ -28,7 +31,7 @@ from castwork.store.queue_store import QueueStore
 from castwork.tasks.call import Call
 from castwork.tasks.catalog import Catalog
 from castwork.tasks.chain import Chain, Proceed, ProceedSync
-from castwork.tasks.decorators import ForgettingDecorator, TaskDecorator
+from castwork.tasks.decorators import ForgettingDecorator, ResourceDecorator, TaskDecorator
 from castwork.tasks.function import (
     CoroutineFunction,
     PlainFunction,
@@ -39,13 +42,15 @@ from castwork.tasks.function import (
 )
 from castwork.tasks.producer import Producer
 from castwork.tasks.queue import Queue as PublicQueue
+from castwork.tasks.resource import Resource, Resources
 
 if TYPE_CHECKING:
     # Loaded when used: a process that only enqueues starts without these modules.
-    from castwork.worker.worker import StartHook
+    from castwork.worker.preparation import StartHook
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 C = TypeVar("C")
 Hook = TypeVar("Hook", bound=Callable[[], Awaitable[None] | None])
 AroundAsync = TypeVar("AroundAsync", bound=Callable[[Call[Any], Proceed], Awaitable[Any]])
@@ -81,6 +86,7 @@ class Declarations:
         self._catalog = Catalog(self._open_store)
         self._groups: dict[str, tuple[GroupHandler, TaskFunction[..., Any]]] = {}
         self._start_hooks: list[StartHook] = []
+        self._resources = Resources()
         self.channels: dict[str, Channel[Any]] = {}
         self.shared_settings: dict[str, Setting[Any]] = {}
 
@@ -146,6 +152,45 @@ class Declarations:
         if function is not None:
             return self._declare(function, options)
         return lambda decorated: self._declare(decorated, options)
+
+    @overload
+    def remote(  # type: ignore[overload-overlap]
+        self, function: Callable[P, AsyncIterator[str]], /
+    ) -> StreamFunction[P, str, str]: ...
+    @overload
+    def remote(  # type: ignore[overload-overlap]
+        self, function: Callable[P, AsyncIterator[C]], /
+    ) -> StreamFunction[P, list[C], C]: ...
+    @overload
+    def remote(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> CoroutineFunction[P, R]: ...
+    @overload
+    def remote(self, function: Callable[P, R], /) -> PlainFunction[P, R]: ...
+    @overload
+    def remote(self, /, **options: Unpack[RemoteOptions]) -> TaskDecorator: ...
+
+    def remote(self, function: Any = None, /, **options: Any) -> Any:
+        """Declare a task function whose code lives elsewhere: its signature is all, to enqueue it.
+
+        As `@app.remote` or `@app.remote(queue="gpu")`. Its body never runs in a worker: workers of
+        this app leave such tasks, and queues that have no other functions, to the workers of the
+        program that has the code. Name and queue must be the same there.
+
+        Args:
+            options: those of `task` that concern the tasks and not how they are run.
+
+        Raises:
+            DefinitionError: the signature or an option cannot work.
+        """
+        refuse_unknown("a remote task function", options, RemoteOptions.__annotations__)
+
+        def declare(decorated: Callable[..., Any]) -> Any:
+            made = self._declare(decorated, options)
+            made.is_remote = True
+            return made
+
+        return declare if function is None else declare(function)
 
     def _declare(self, function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
         check_definable(function, is_named="name" in options)
@@ -223,6 +268,42 @@ class Declarations:
         setting = Setting(name, codec, self._connections, self.settings.namespace, default)
         self.shared_settings[name] = setting
         return setting
+
+    @overload
+    def resource(self, make: Callable[[], AsyncIterator[T]], /) -> Resource[T]: ...
+    @overload
+    def resource(self, make: Callable[[], Iterator[T]], /) -> Resource[T]: ...
+    @overload
+    def resource(self, make: Callable[[], Coroutine[Any, Any, T]], /) -> Resource[T]: ...
+    @overload
+    def resource(self, make: Callable[[], T], /) -> Resource[T]: ...
+    @overload
+    def resource(self, /, *, queues: Sequence[str | PublicQueue]) -> ResourceDecorator: ...
+
+    def resource(
+        self, make: Any = None, /, *, queues: Sequence[str | PublicQueue] | None = None
+    ) -> Any:
+        """Declare what workers make before they claim tasks, and close when the last has ended.
+
+        As `@app.resource` or `@app.resource(queues=[...])`, on a coroutine function, a plain
+        function (which runs in a thread), or a generator of either kind that yields the value once.
+        Functions read it as `resource.value`. A process makes each once, in the order of
+        declaration, so that one may read another that was declared before. When one raises, the
+        worker ends, and takes no tasks that it could not run.
+
+        Args:
+            queues: only workers that serve one of these make it.
+        """
+        names = None
+        if queues is not None:
+            names = [one if isinstance(one, str) else one.name for one in queues]
+
+        def declare(maker: Callable[[], Any]) -> Resource[Any]:
+            made: Resource[Any] = Resource(maker, names)
+            self._resources.add(made)
+            return made
+
+        return declare if make is None else declare(make)
 
     @overload
     def around_task(self, wrapper: AroundAsync, /) -> AroundAsync: ...

@@ -28,6 +28,18 @@ from castwork.model.retry import Backoff
 from castwork.model.states import Priority
 
 
+class RemoteOptions(TypedDict, total=False):
+    """What `@app.remote(...)` takes: what concerns the tasks, and not how they are run."""
+
+    name: str
+    queue: str | Named
+    priority: str
+    deadline: Seconds | datetime
+    attempts: int
+    timeout: Seconds | None
+    result_ttl: Seconds
+
+
 class TaskOptions(TypedDict, total=False):
     """What `@app.task(...)` takes; see `TaskSettings` for units and defaults."""
 

@@ -173,7 +173,9 @@ class Catalog:
         Raises:
             DefinitionError: `names` is empty, or no function uses a queue of one of them.
         """
-        stores = self.stores()
+        here = {f.queue.name for f in self if not f.is_remote}
+        elsewhere = {f.queue.name for f in self if f.is_remote} - here
+        stores = [store for store in self.stores() if store.queue.name not in elsewhere]
         if names is None:
             return Served(stores, in_order=False)
         if isinstance(names, str):
@@ -261,8 +263,9 @@ class Catalog:
             raise UnknownTask(f"no task function is named {name!r}") from None
 
     def find(self, wire_name: bytes) -> Function | None:
-        """Find a function by its name as it stands in entries."""
-        return self._by_wire_name.get(wire_name)
+        """Find a function that runs here by its name as it stands in entries."""
+        function = self._by_wire_name.get(wire_name)
+        return None if function is None or function.is_remote else function
 
     def adopting(self, store: QueueStore) -> Function:
         """The function that adopts a queue's stream."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from castwork.tasks.function import (
@@ -12,6 +12,7 @@ from castwork.tasks.function import (
     PlainFunction,
     StreamFunction,
 )
+from castwork.tasks.resource import Resource
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +36,19 @@ class TaskDecorator(Protocol):
     ) -> CoroutineFunction[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> PlainFunction[P, R]: ...
+
+
+class ResourceDecorator(Protocol):
+    """What `@app.resource(queues=...)` returns."""
+
+    @overload
+    def __call__(self, make: Callable[[], AsyncIterator[C]], /) -> Resource[C]: ...
+    @overload
+    def __call__(self, make: Callable[[], Iterator[C]], /) -> Resource[C]: ...
+    @overload
+    def __call__(self, make: Callable[[], Coroutine[Any, Any, C]], /) -> Resource[C]: ...
+    @overload
+    def __call__(self, make: Callable[[], C], /) -> Resource[C]: ...
 
 
 class ForgettingDecorator(Protocol):

@@ -54,7 +54,12 @@ class TaskFunction(Generic[P, R]):
 
     Calling the object runs the function here, like any function. A task runs at least once: after
     its worker's death it runs again, so side effects should be repeatable.
+
+    Attributes:
+        is_remote: whether the code is elsewhere, so that workers here leave the tasks to others.
     """
+
+    is_remote = False
 
     def __init__(
         self,

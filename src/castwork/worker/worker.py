@@ -7,12 +7,11 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from castwork.channels.handlers import call_handler
 from castwork.model.errors import DefinitionError, ServerError
 from castwork.model.settings import AppSettings
 from castwork.model.worker_info import LISTED, RunningTask, WorkerInfo
@@ -31,6 +30,7 @@ from castwork.worker.callers.choose import Callers
 from castwork.worker.heartbeat import Heartbeat
 from castwork.worker.hung import Hung
 from castwork.worker.lease import LeaseKeeper
+from castwork.worker.preparation import Preparation
 from castwork.worker.quarantine import Quarantine
 from castwork.worker.queue_roles import QueueRoles
 from castwork.worker.reader import Reader
@@ -43,9 +43,6 @@ logger = logging.getLogger(__name__)
 
 #: Plain functions that may wait for other tasks at once, in threads beside those of the slots.
 _LENDERS = 1000
-
-#: Called by a worker before it claims tasks: to load a model, or to warm a cache.
-StartHook = Callable[[], Awaitable[None] | None]
 
 
 class Worker:
@@ -62,7 +59,7 @@ class Worker:
         settings: how the worker behaves.
         app_settings: namespace and bounds.
         around: the wrappers that are called around each task.
-        on_start: functions that are called, one after the other, before tasks are claimed.
+        preparation: what is done before tasks are claimed, and undone behind the last.
         on_stuck: called with the reason when the process should be replaced. The event loop has
             been blocked past a task's timeout and a lease: then it is called on a thread. Or plain
             functions that hang have taken all slots of a queue for a lease: then the worker first
@@ -83,7 +80,7 @@ class Worker:
         app_settings: AppSettings,
         *,
         around: Chain,
-        on_start: Sequence[StartHook] = (),
+        preparation: Preparation,
         on_stuck: Callable[[str], None] | None = None,
     ) -> None:
         if not served.stores:
@@ -98,7 +95,7 @@ class Worker:
         self._settings = settings
         self._app_settings = app_settings
         self._around = around
-        self._on_start = on_start
+        self._preparation = preparation
         self._on_stuck = on_stuck
         self._stopping = asyncio.Event()
         self._background: asyncio.Task[None] | None = None
@@ -114,9 +111,17 @@ class Worker:
             ServerUnavailable, AuthenticationFailed, ServerUnsupported: at the start only.
         """
         await self._connections.open()
-        if not await self._prepare():
-            logger.info("stopped before it began")
-            return
+        try:
+            if await self._preparation.begin(self._stopping):
+                await self._run_prepared()
+            else:
+                logger.info("stopped before it began")
+        finally:
+            await self._preparation.end()
+        if self._stuck and self._on_stuck is not None:
+            self._on_stuck(self._stuck)
+
+    async def _run_prepared(self) -> None:
         self._started_at = time.time()
         self.id = self._connections.new_worker_id()
         threads = self._make_threads()
@@ -127,32 +132,12 @@ class Worker:
             for reader in self._readers:
                 await reader.close()
             threads.shutdown(wait=False, cancel_futures=True)
-        if self._stuck and self._on_stuck is not None:
-            self._on_stuck(self._stuck)
 
     def _stop_stuck(self, reason: str) -> None:
         """Stop as only a new process helps; without anyone to replace this one, go on."""
         if self._on_stuck is not None:
             self._stuck = reason
             self.stop()
-
-    async def _prepare(self) -> bool:
-        """Call the start hooks; False if `stop` came first, which nothing needs to hold up."""
-
-        async def call_hooks() -> None:
-            for hook in self._on_start:
-                await call_handler(hook)
-
-        hooks = asyncio.create_task(call_hooks())
-        stopping = asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait({hooks, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if hooks.done():
-                await hooks
-            return not self._stopping.is_set()
-        finally:
-            hooks.cancel()
-            stopping.cancel()
 
     def stop(self) -> None:
         """Begin to stop: no new tasks, the running ones get the grace period."""
