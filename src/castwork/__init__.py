@@ -9,6 +9,7 @@ from castwork.model.chunk import Chunk
 from castwork.model.credentials import Credentials
 from castwork.model.errors import (
     CastworkError,
+    KeyConflict,
     OutputReset,
     PartlyEnqueued,
     QueueFull,
@@ -28,12 +29,8 @@ from castwork.model.states import TaskState
 from castwork.tasks.call import Call
 from castwork.tasks.chain import Proceed, ProceedSync
 from castwork.tasks.context import Context, current
-from castwork.tasks.function import (
-    CoroutineFunction,
-    PlainFunction,
-    StreamFunction,
-    TaskFunction,
-)
+from castwork.tasks.function import TaskFunction
+from castwork.tasks.kinds import CoroutineFunction, PlainFunction, StreamFunction
 from castwork.tasks.queue import Queue
 from castwork.tasks.resource import Resource
 from castwork.tasks.task import StreamTask, Task
@@ -54,6 +51,7 @@ __all__ = [
     "Credentials",
     "Delivered",
     "Discard",
+    "KeyConflict",
     "Limits",
     "LinkSettings",
     "OutputReset",

@@ -68,7 +68,7 @@ class Box:
     async def put_named(self, task: NamedTask) -> tuple[str, bool] | int:
         """Enqueue it."""
         (reply,) = await self.enqueues.enqueue_named([task])
-        return reply
+        return reply if isinstance(reply, int) else reply[:2]
 
     async def held(self, count: int = 1, lane: Priority = Priority.NORMAL) -> list[Token]:
         """Tasks that alice holds."""

@@ -174,7 +174,8 @@ async def test_named_tasks_of_one_call_see_one_another(
         box.named("q:5", delay_ms=60_000),
     ]
 
-    assert await box.enqueues.enqueue_named(tasks) == [
+    replies = await box.enqueues.enqueue_named(tasks)
+    assert [reply if isinstance(reply, int) else reply[:2] for reply in replies] == [
         ("q:1", True),
         ("q:1", False),
         ("q:1", False),

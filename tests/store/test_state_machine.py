@@ -90,13 +90,14 @@ class TaskLife(Expected):
         tasks = [self.named_task(sender, *one) for one in wanted]
         replies = self.do(self.enqueues[sender].enqueue_named(tasks))
         for task, reply in zip(tasks, replies, strict=True):
+            assert not isinstance(reply, int)
             key = task.key[-1] if task.key is not None else None
-            if key in self.keys:
-                assert reply == (self.keys[key], False)
-            elif self.where.get(task.id, "gone") != "gone":
-                assert reply == (task.id, False)
+            if self.where.get(task.id, "gone") != "gone":
+                assert reply == (task.id, False, False)
+            elif key in self.keys:
+                assert reply == (self.keys[key], False, False)
             else:
-                assert reply == (task.id, True)
+                assert reply == (task.id, True, False)
                 self.where[task.id] = "parked" if task.delay_ms else "waits"
                 if key is not None:
                     self.keys[key] = task.id
@@ -113,6 +114,24 @@ class TaskLife(Expected):
         if key is not None:
             task.key, task.key_ttl_ms = ("f", "", key), 600_000
         return task
+
+    @precondition(lambda self: bool(self.keys))
+    @rule(sender=any_sender, mine=st.booleans(), delay_ms=st.sampled_from([None, 60_000]))
+    def replace(self, sender: int, mine: bool, delay_ms: int | None) -> None:
+        key, holder = next(iter(self.keys.items()))
+        task = self.named_task(sender, None, key, Priority.NORMAL, 0)
+        who = holder if mine else task.id
+        waits = self.where.get(holder) in ("waits", "parked")
+        assert self.do(self.enqueues[sender].replace(who, task, delay_ms)) == (mine and waits)
+
+    @precondition(lambda self: bool(self.keys))
+    @rule(sender=any_sender, mine=st.booleans())
+    def free_key(self, sender: int, mine: bool) -> None:
+        key, holder = next(iter(self.keys.items()))
+        who = holder if mine else "q:nobody"
+        assert self.do(self.enqueues[sender].free_key(("f", "", key), who)) == mine
+        if mine:
+            del self.keys[key]
 
     # -- workers take them --------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 
 from castwork import App, current
 from castwork.model.errors import CastworkError
-from castwork.tasks.function import CoroutineFunction
+from castwork.tasks.kinds import CoroutineFunction
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from castwork import App
 from castwork.model.errors import DefinitionError, TaskNotFound, UnknownTask
 from castwork.model.ids import lane_suffix
 from castwork.model.states import Priority
-from castwork.tasks.function import CoroutineFunction, PlainFunction, StreamFunction, TaskFunction
+from castwork.tasks.function import TaskFunction
+from castwork.tasks.kinds import CoroutineFunction, PlainFunction, StreamFunction
 
 MADE = f"1K8AM2RQI000003{lane_suffix(Priority.NORMAL)}9OEVNDG6K9ABAM"
 

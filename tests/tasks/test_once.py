@@ -46,7 +46,11 @@ async def others(server_url: str, namespace: str) -> AsyncIterator[list[Work]]:
         await app.close()
 
 
-ONCE = [CallOptions(id="run-7"), CallOptions(key="run-7"), CallOptions(id="run-7", key="k")]
+ONCE = [
+    CallOptions(id="run-7"),
+    CallOptions(key="run-7", key_taken="join"),
+    CallOptions(id="run-7", key="k"),
+]
 
 
 @pytest.mark.parametrize("options", ONCE)
@@ -109,7 +113,7 @@ async def test_id_and_key_of_one_call_both_find_the_task(app: App, work: Work) -
     async with app:
         first = await work.options(id="a", key="k").enqueue(1)
         by_id = await work.options(id="a").enqueue(2)
-        by_key = await work.options(key="k").enqueue(3)
+        by_key = await work.options(key="k", key_taken="join").enqueue(3)
         other = await work.options(id="b").enqueue(4)
         assert (first.id, by_id.id, by_key.id, other.id) == ("q:a", "q:a", "q:a", "q:b")
         assert [t.created for t in (first, by_id, by_key, other)] == [True, False, False, True]
@@ -126,7 +130,7 @@ async def test_ids_of_two_tenants_are_one_and_their_keys_are_not(app: App, work:
         nobody = await work.options(key="order").enqueue(3)
         function = await other.options(key="order", tenant="a").enqueue(4)
         assert len({a.id, b.id, nobody.id, function.id}) == 4
-        assert (await work.options(key="order", tenant="a").enqueue(5)).id == a.id
+        assert (await work.options(key="order", tenant="a").enqueue(1)).id == a.id
         assert (await work.options(id="x", tenant="a").enqueue(6)).created
         assert not (await work.options(id="x", tenant="b").enqueue(7)).created
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, assert_type
 
-from castwork import App, Channel, Credentials, Receipt, Setting, StreamTask, Task
+from castwork import App, Call, Channel, Credentials, Receipt, Setting, StreamTask, Task
 from castwork.azure import EntraLogin
-from castwork.tasks.function import CoroutineFunction, PlainFunction, StreamFunction
+from castwork.tasks.kinds import CoroutineFunction, PlainFunction, StreamFunction
 
 app = App()
 

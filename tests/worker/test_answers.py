@@ -142,7 +142,7 @@ async def test_result_of_a_task_that_was_cancelled_while_it_ran_is_an_error_at_o
             await task.result(timeout=SOON)
 
 
-@pytest.mark.parametrize("options", [{"key": "order-7"}, {"id": "order-7"}])
+@pytest.mark.parametrize("options", [{"key": "order-7", "key_taken": "join"}, {"id": "order-7"}])
 async def test_second_enqueue_finds_the_task_that_has_ended(
     app: App, other: App, double: TaskFunction[[int], int], options: dict[str, str]
 ) -> None:

@@ -19,7 +19,7 @@ from castwork.model.worker_info import WorkerInfo
 from castwork.redis.replies import NoGroup
 from castwork.store.members import Members
 from castwork.store.place import RegisterPlace
-from castwork.tasks.function import CoroutineFunction
+from castwork.tasks.kinds import CoroutineFunction
 from castwork.worker.attempt import Ending
 from castwork.worker.heartbeat import Heartbeat
 from castwork.worker.lease import LeaseKeeper

@@ -32,12 +32,11 @@ from castwork.tasks.call import Call
 from castwork.tasks.catalog import Catalog
 from castwork.tasks.chain import Chain, Proceed, ProceedSync
 from castwork.tasks.decorators import ForgettingDecorator, ResourceDecorator, TaskDecorator
-from castwork.tasks.function import (
+from castwork.tasks.function import Submission, TaskFunction
+from castwork.tasks.kinds import (
     CoroutineFunction,
     PlainFunction,
     StreamFunction,
-    Submission,
-    TaskFunction,
     make_task_function,
 )
 from castwork.tasks.producer import Producer

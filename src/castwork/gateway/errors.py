@@ -22,6 +22,7 @@ from castwork.model.errors import (
     DefinitionError,
     EffectUnknown,
     InvalidArguments,
+    KeyConflict,
     NotOpen,
     OutOfMemory,
     PayloadTooLarge,
@@ -67,6 +68,7 @@ _TABLE: dict[type[BaseException], tuple[int, str]] = {
     UnknownTask: (404, "unknown_task"),
     UnknownChannel: (404, "unknown_channel"),
     AmbiguousId: (409, "ambiguous_id"),
+    KeyConflict: (409, "key_conflict"),
     UndecodableEntry: (409, "undecodable_entry"),
     PayloadTooLarge: (413, "payload_too_large"),
     NotJson: (415, "not_json"),
@@ -123,6 +125,8 @@ def error_body(error: CastworkError) -> dict[str, Any]:
         body["field"] = error.field
     elif isinstance(error, UnknownName):
         body["close"] = error.close
+    elif isinstance(error, KeyConflict):
+        body["task_id"] = error.task_id
     return body
 
 

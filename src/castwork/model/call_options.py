@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -14,6 +14,7 @@ from castwork.model.option_values import (
     Check,
     Named,
     Seconds,
+    choice,
     count,
     duration,
     duration_or_moment,
@@ -28,6 +29,10 @@ from castwork.model.states import Priority
 _LABELS, _LABEL_BYTES, _HEADER_BYTES = 16, 200, 8192
 
 
+KeyUntil = Literal["started", "ended"]
+KeyTaken = Literal["match", "join", "replace", "debounce"]
+
+
 class CallOptions(TypedDict, total=False):
     """What `TaskFunction.options` takes; see `CallSettings` for units."""
 
@@ -38,6 +43,8 @@ class CallOptions(TypedDict, total=False):
     id: str
     key: str
     key_ttl: Seconds
+    key_until: KeyUntil
+    key_taken: KeyTaken
     deadline: Seconds | datetime
     attempts: int
     timeout: Seconds | None
@@ -59,6 +66,10 @@ class CallSettings(msgspec.Struct, frozen=True):
         id: the caller's own id; a second enqueue with the id returns the first task.
         key: idempotency key; a second enqueue with the key returns the first task.
         key_ttl: seconds that the key is remembered.
+        key_until: `started` or `ended`: the key is free again then, and has no `key_ttl`.
+        key_taken: what a second enqueue with the key does: `match` finds the first task, and
+            refuses other arguments; `join` finds it whatever they are; `replace` gives the task
+            these arguments while it waits; `debounce` begins its delay anew as well.
         deadline: seconds after which nobody wants the task, or that time by the clock of who
             enqueues it: the task expires, also while it runs.
         attempts: replaces the task function's `attempts`.
@@ -77,6 +88,8 @@ class CallSettings(msgspec.Struct, frozen=True):
     id: str | None = None
     key: str | None = None
     key_ttl: float = 86_400.0
+    key_until: KeyUntil | None = None
+    key_taken: KeyTaken = "match"
     deadline: float | datetime | None = None
     attempts: int | None = None
     timeout: float | None = None
@@ -100,6 +113,10 @@ class CallSettings(msgspec.Struct, frozen=True):
                 refuse_unknown("a call", [name], _CHECKS)
             else:
                 values[name] = check(name, given)
+        if "key_ttl" in values and values.get("key_until"):
+            raise DefinitionError("both key_ttl and key_until are given: a key ends by one of them")
+        if "key_ttl" in values:
+            values.setdefault("key_until", None)
         if values.get("at") is not None and values.get("delay"):
             raise DefinitionError("both delay and at are given: a task waits for one time")
         if values.get("at") is not None:
@@ -190,6 +207,8 @@ _CHECKS: dict[str, Check] = {
     "id": text(empty=False, optional=True),
     "key": _key,
     "key_ttl": duration(least=1),
+    "key_until": choice("started", "ended"),
+    "key_taken": choice("match", "join", "replace", "debounce"),
     "deadline": duration_or_moment(above_zero=True, optional=True),
     "attempts": count(optional=True),
     "timeout": _timeout,

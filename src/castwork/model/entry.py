@@ -31,6 +31,8 @@ class Meta(msgspec.Struct, omit_defaults=True):
         uncounted: how many of those deliveries do not count against the task's attempts, as
             a worker was stopped in mid-run.
         waived: attempts that do not count, as they asked to be tried again uncounted.
+        key: the idempotency key that the task has until `key_until`.
+        key_until: `started` or `ended`; empty for a key that goes by itself.
         expires_ms: milliseconds after the task was enqueued when nobody wants it any more.
         max_attempts: replaces the task function's `attempts`.
         timeout: replaces the task function's `timeout`, in seconds.
@@ -48,6 +50,8 @@ class Meta(msgspec.Struct, omit_defaults=True):
     attempts: _Count = 0
     uncounted: _Count = 0
     waived: _Count = 0
+    key: str = ""
+    key_until: str = ""
     expires_ms: int = 0
     max_attempts: int = 0
     timeout: float = 0.0

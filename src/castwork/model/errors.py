@@ -22,6 +22,7 @@
   * TaskNotFound (LookupError)              no record of that task id, or it has passed its TTL
   * AmbiguousId (LookupError)               dead letters of several queues have the id
   * QueueFull                               the queue is at its `max_depth`
+  * KeyConflict                             the key is a task's that has other arguments
   * PartlyEnqueued                          of many calls some were accepted
   * ResultTimeout (TimeoutError)            no result yet; the task goes on
   * OutputReset                             a new attempt makes the items that were read void
@@ -171,6 +172,21 @@ class QueueFull(CastworkError):
         self.queue = queue
         self.depth = depth
         self.retry_after = retry_after
+
+
+class KeyConflict(CastworkError):
+    """The idempotency key is another task's, which has other arguments.
+
+    Attributes:
+        task_id: that task.
+    """
+
+    def __init__(self, key: str, task_id: str) -> None:
+        super().__init__(
+            f"key {key!r} is that of task {task_id}, which has other arguments: use another key, or"
+            ' key_taken="join" to take that task as it is'
+        )
+        self.task_id = task_id
 
 
 class WouldBlock(CastworkError, RuntimeError):

@@ -129,10 +129,12 @@ def duration_or_moment(*, above_zero: bool = False, optional: bool = False) -> C
     return lambda name, given: (moment if isinstance(given, datetime) else check)(name, given)
 
 
-def choice(*values: str) -> Check:
+def choice(*values: str, optional: bool = False) -> Check:
     """The check of a word of a few; it keeps the word."""
 
     def check(name: str, given: Any) -> Any:
+        if given is None and optional:
+            return None
         if given not in values:
             raise DefinitionError(f"{name} is {given!r:.60}: use {_either(values)}")
         return given

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 
 import msgspec
 
-from castwork.model.call_options import CallSettings, priority, result_ttl
+from castwork.model.call_options import CallSettings, KeyTaken, KeyUntil, priority, result_ttl
 from castwork.model.errors import DefinitionError
 from castwork.model.option_values import (
     Check,
     Named,
     Seconds,
+    choice,
     count,
     duration,
     duration_or_moment,
@@ -35,6 +36,10 @@ class RemoteOptions(TypedDict, total=False):
     queue: str | Named
     priority: str
     deadline: Seconds | datetime
+    key_by: str | Callable[[Any], str]
+    key_ttl: Seconds
+    key_until: KeyUntil
+    key_taken: KeyTaken
     attempts: int
     timeout: Seconds | None
     result_ttl: Seconds
@@ -47,6 +52,10 @@ class TaskOptions(TypedDict, total=False):
     queue: str | Named
     priority: str
     deadline: Seconds | datetime
+    key_by: str | Callable[[Any], str]
+    key_ttl: Seconds
+    key_until: KeyUntil
+    key_taken: KeyTaken
     attempts: int
     timeout: Seconds | None
     result_ttl: Seconds
@@ -57,6 +66,13 @@ class TaskOptions(TypedDict, total=False):
     group: str
     keep_entries: bool
     foreign_lease: Seconds
+
+
+def _by(name: str, given: Any) -> Any:
+    """The check of what calls are told apart by."""
+    if given is None or callable(given):
+        return given
+    return text(empty=False)(name, given)
 
 
 def _exceptions(name: str, given: Any) -> tuple[type[Exception], ...] | None:
@@ -74,6 +90,10 @@ _CHECKS: dict[str, Check] = {
     "queue": queue_name(optional=True),
     "priority": priority,
     "deadline": duration_or_moment(above_zero=True, optional=True),
+    "key_by": _by,
+    "key_ttl": duration(least=1, optional=True),
+    "key_until": choice("started", "ended", optional=True),
+    "key_taken": choice("match", "join", "replace", "debounce"),
     "attempts": count(),
     "timeout": duration(above_zero=True, optional=True),
     "result_ttl": result_ttl,
@@ -98,6 +118,11 @@ class TaskSettings(msgspec.Struct, frozen=True):
         priority: the lane of its tasks, unless a call says another.
         deadline: seconds after which nobody wants a task, or that time: it expires, also while it
             runs.
+        key_by: what gives each call its idempotency key: an argument's name, `tenant`, `owner`, or
+            a function of the call; None for calls without keys.
+        key_ttl: as of a call, for all calls.
+        key_until: as of a call, for all calls.
+        key_taken: as of a call, for all calls.
         attempts: runs that may fail before a task is dead-lettered; with 1 it is not run again
             after a crash of its worker, either.
         timeout: seconds that one attempt may take; None for no bound.
@@ -118,6 +143,10 @@ class TaskSettings(msgspec.Struct, frozen=True):
     queue: str | None = None
     priority: Priority = Priority.NORMAL
     deadline: float | datetime | None = None
+    key_by: str | Callable[[Any], str] | None = None
+    key_ttl: float | None = None
+    key_until: KeyUntil | None = None
+    key_taken: KeyTaken = "match"
     attempts: int = 3
     timeout: float | None = 300.0
     result_ttl: float = 3600.0
@@ -132,6 +161,19 @@ class TaskSettings(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         settle(self, _CHECKS, of=f"task {self.name!r}: ")
+        if self.key_ttl is not None and self.key_until is not None:
+            raise DefinitionError(
+                f"task {self.name!r}: both key_ttl and key_until are given: a key ends by one"
+            )
+        if self.key_by is not None and self.key_ttl is None and self.key_until is None:
+            raise DefinitionError(
+                f"task {self.name!r}: key_by needs an end of its keys: key_until or key_ttl"
+            )
+        if self.key_by is None and (self.key_ttl or self.key_until or self.key_taken != "match"):
+            raise DefinitionError(
+                f"task {self.name!r}: key_ttl, key_until and key_taken are about a key: give"
+                " key_by, or say them where a call has its key="
+            )
         if self.retry_on is not None and self.give_up_on:
             raise DefinitionError(
                 f"task {self.name!r}: retry_on says which exceptions are tried again, give_up_on"
@@ -163,15 +205,24 @@ class TaskSettings(msgspec.Struct, frozen=True):
 
     def _refuse_queue_options(self) -> None:
         """Refuse what entries that others write cannot have."""
-        if self.priority is not Priority.NORMAL or self.deadline is not None:
+        if (self.priority, self.deadline, self.key_by) != (Priority.NORMAL, None, None):
             raise DefinitionError(
-                f"task {self.name!r}: a stream that others write has no priorities and no deadlines"
+                f"task {self.name!r}: a stream that others write has no priorities, deadlines and"
+                " keys"
             )
 
     @property
     def call_settings(self) -> CallSettings:
         """What calls of the function have where they say nothing else."""
-        return CallSettings(priority=self.priority, deadline=self.deadline)
+        settings = CallSettings(
+            priority=self.priority,
+            deadline=self.deadline,
+            key_until=self.key_until,
+            key_taken=self.key_taken,
+        )
+        if self.key_ttl is not None:
+            settings = msgspec.structs.replace(settings, key_ttl=self.key_ttl)
+        return settings
 
     @classmethod
     def of(cls, name: str, options: Mapping[str, Any]) -> TaskSettings:

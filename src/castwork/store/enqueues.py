@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from castwork.model.ids import parse_made_id
 from castwork.model.states import Priority
 from castwork.store.numbered import NumberedCalls
 from castwork.store.place import QueuePlace
-from castwork.store.scripts import ENQUEUE, ENQUEUE_NAMED
+from castwork.store.scripts import ENQUEUE, ENQUEUE_NAMED, FREE_KEY, REPLACE
 
 _LANES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
@@ -53,7 +54,8 @@ class NamedTask(msgspec.Struct):
         parked: the parked task as `parked_task` encodes it; empty without a delay.
         record: the record of the parked task; empty without a delay.
         key: task function, tenant and key; None without a key.
-        key_ttl_ms: milliseconds that the key is remembered.
+        key_ttl_ms: milliseconds that the key is remembered, -1 until it is freed.
+        digest: of the arguments, so that a second enqueue with the key knows others.
     """
 
     id: str
@@ -65,6 +67,21 @@ class NamedTask(msgspec.Struct):
     record: bytes = b""
     key: tuple[str, str, str] | None = None
     key_ttl_ms: int = 0
+    digest: str = ""
+
+
+class Named(NamedTuple):
+    """What became of a task whose id does not name its place.
+
+    Attributes:
+        id: the task that is there now.
+        created: whether this call added it.
+        differs: whether it has the key, and was enqueued with other arguments.
+    """
+
+    id: str
+    created: bool
+    differs: bool = False
 
 
 class Enqueues:
@@ -114,12 +131,11 @@ class Enqueues:
         own = self._place.keys.own
         return lanes, [self._place.keys.sent, *(own[lane] for lane in lanes)]
 
-    async def enqueue_named(self, tasks: Sequence[NamedTask]) -> list[tuple[str, bool] | int]:
+    async def enqueue_named(self, tasks: Sequence[NamedTask]) -> list[Named | int]:
         """Queue or park tasks.
 
         Returns:
-            Per task the id of the task that is there now and whether this call added it; where the
-            queue is full, its depth in their stead.
+            Per task what became of it; where the queue is full, its depth.
 
         Raises:
             ConnectionFailed: as `enqueue`.
@@ -133,16 +149,48 @@ class Enqueues:
                 if task.key is not None:
                     names.append(keys.key(*task.key))
                 args += (task.id, task.lane.value, task.call, task.meta)
-                args += (task.delay_ms, task.parked, task.record, task.key_ttl_ms)
+                args += (task.delay_ms, task.parked, task.record, task.key_ttl_ms, task.digest)
             reply: bytes = await self._place.run(ENQUEUE_NAMED, names, args)
         lines = zip(tasks, reply.split(b"\n"), strict=True)
         return [_parse_line(task.id, line) for task, line in lines]
 
+    async def replace(self, holder: str, task: NamedTask, delay_ms: int | None) -> bool:
+        """Give the task that has a key the arguments of another call, while it waits.
 
-def _parse_line(task_id: str, line: bytes) -> tuple[str, bool] | int:
+        Args:
+            holder: the task that has the key.
+            task: the call; its own id is of no account.
+            delay_ms: milliseconds until the holder is due, if it waits for a time; None to leave
+                that as it is.
+
+        Returns:
+            Whether that was done; False if the holder runs or has ended, or has lost the key.
+        """
+        keys = self._place.keys
+        assert task.key is not None
+        names = [keys.moved, keys.parked, keys.due, *self._lanes, keys.key(*task.key)]
+        made = parse_made_id(holder)
+        name, _, args = task.call.split(b" ", 2)
+        call = b"%b %b %b" % (name, made.nonce.encode() if made is not None else b"-", args)
+        value = f"{holder} {task.digest}"
+        due = "" if delay_ms is None else delay_ms
+        return bool(
+            await self._place.run(
+                REPLACE, names, [holder, call, self._place.queue.group, value, due]
+            )
+        )
+
+    async def free_key(self, key: tuple[str, str, str], holder: str) -> bool:
+        """Free a key: task function, tenant and key; False if another task has it."""
+        return bool(await self._place.run(FREE_KEY, [self._place.keys.key(*key)], [holder]))
+
+
+def _parse_line(task_id: str, line: bytes) -> Named | int:
     if line[:1] == b"!":
         return int(line[1:])
-    return (task_id, True) if line == b"+" else (line[1:].decode(), False)
+    if line == b"+":
+        return Named(task_id, True)
+    return Named(line[1:].decode(), False, line[:1] == b"~")
 
 
 def _parse_word(word: bytes) -> Taken:

@@ -59,13 +59,14 @@ class Place:
         call, count = connections.link_for(self.slot).call, len(keys)
         again = script.idempotent
         try:
-            return await call(
-                "EVALSHA", script.sha, count, *keys, *args, idempotent=again, timeout=timeout
-            )
-        except NoScript:
-            return await call(
-                "EVAL", script.source, count, *keys, *args, idempotent=again, timeout=timeout
-            )
+            try:
+                return await call(
+                    "EVALSHA", script.sha, count, *keys, *args, idempotent=again, timeout=timeout
+                )
+            except NoScript:
+                return await call(
+                    "EVAL", script.source, count, *keys, *args, idempotent=again, timeout=timeout
+                )
         except ServerRefused as error:
             if str(error).startswith("WRONGTYPE"):
                 named = ", ".join(sorted(set(keys))[:10])

@@ -35,6 +35,8 @@ class Script:
 
 ENQUEUE = Script("enqueue")
 ENQUEUE_NAMED = Script("enqueue_named")
+REPLACE = Script("replace")
+FREE_KEY = Script("free_key")
 #: Not idempotent: a claim whose reply is lost has claimed. A sweep finds the tasks that it took.
 CLAIM = Script("claim", idempotent=False)
 ANNOUNCE = Script("announce")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
-from castwork.tasks.function import (
+from castwork.tasks.kinds import (
     CoroutineFunction,
     ForgettingCoroutine,
     ForgettingPlain,

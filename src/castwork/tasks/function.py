@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from functools import cached_property, partial
-from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
 import msgspec
 
-from castwork.model.call_options import CallOptions
+from castwork.model.call_options import CallOptions, CallSettings
+from castwork.model.codec import encode_value
 from castwork.model.entry import wire_name
 from castwork.model.errors import DefinitionError
-from castwork.model.foreign import load_foreign
 from castwork.model.ids import own_id
-from castwork.model.json_types import make_decoder, prepare_type
+from castwork.model.json_types import make_decoder
 from castwork.model.queue import Queue
-from castwork.model.signature import Kind, Signature
-from castwork.model.streams import as_stream
+from castwork.model.signature import Signature
 from castwork.model.task_options import TaskSettings
 from castwork.redis.portal import portal
 from castwork.store.queue_store import QueueStore
+from castwork.tasks.by import key_of
 from castwork.tasks.call import Call
 from castwork.tasks.chain import Chain
 from castwork.tasks.many import enqueue_encoded, tasks_of
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
-from castwork.tasks.task import StreamTask, Task
+from castwork.tasks.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,7 +74,8 @@ class TaskFunction(Generic[P, R]):
         self._submission = submission
         #: The options of calls.
         self.call_settings = settings.call_settings
-        self._plan = Plan(settings.name, self.call_settings)
+        self._key_by = key_of(settings.key_by, signature) if settings.key_by is not None else None
+        self._plan = self._make_plan(self.call_settings)
         #: Decodes a result.
         self.decode_result = make_decoder(
             signature.result_type(), f"task function {settings.name!r}, result"
@@ -117,6 +116,10 @@ class TaskFunction(Generic[P, R]):
                 returns the first task, as long as that task's record is kept.
             key: idempotency key; a second enqueue with the key returns the first task.
             key_ttl: seconds that the key is remembered (a day by default).
+            key_until: `started` or `ended` instead: the key is free again then.
+            key_taken: what a second enqueue does: `match` finds the first task, and raises
+                KeyConflict for other arguments; `join` finds it whatever they are; `replace` gives
+                it these arguments while it waits; `debounce` begins its delay anew as well.
             deadline: seconds after which nobody wants the task, delays and retries included: no
                 attempt starts any more, a running one is ended, and the task expires.
             attempts: replaces the task function's `attempts`.
@@ -135,7 +138,7 @@ class TaskFunction(Generic[P, R]):
         """
         other = copy.copy(self)
         other.call_settings = self.call_settings.replaced(options)
-        other._plan = Plan(self.settings.name, other.call_settings)
+        other._plan = self._make_plan(other.call_settings)
         queue = other.call_settings.queue
         if queue is not None and queue != self.queue.name:
             if self.queue.stream is not None:
@@ -160,6 +163,7 @@ class TaskFunction(Generic[P, R]):
             InvalidArguments: the arguments do not fit the signature.
             PayloadTooLarge: the arguments are over the limit.
             QueueFull: the queue is at its `max_depth`.
+            KeyConflict: the call's key is that of a task with other arguments.
             ConnectionFailed: no server in time; `EffectUnknown` if the task may be there.
         """
         return await self.enqueue_encoded(self.signature.encode(args, kwargs))
@@ -183,7 +187,7 @@ class TaskFunction(Generic[P, R]):
         since = time.monotonic()
         if not self._submission.around.is_empty:
             return await self._submit_wrapped(producer, arguments)
-        task_id, created = await producer.enqueue(self.plan, arguments)
+        task_id, created = await producer.enqueue(self.plan_of(arguments), arguments)
         return self.handle(task_id, created, since if created else None)
 
     @property
@@ -201,8 +205,7 @@ class TaskFunction(Generic[P, R]):
         call, made, since = Call(self, arguments), [], time.monotonic()
 
         async def innermost() -> Task[R]:
-            plan = Plan(self.name, call.settings())
-            plan = plan.from_now() if plan.names_moments else plan
+            plan = self._fixed(self._make_plan(call.settings()), arguments)
             task_id, created = await producer.enqueue(plan, arguments)
             made.append(self.handle(task_id, created, since if created else None))
             return made[-1]
@@ -215,10 +218,24 @@ class TaskFunction(Generic[P, R]):
             )
         return made[-1]
 
-    @property
-    def plan(self) -> Plan:
+    def plan_of(self, arguments: bytes) -> Plan:
         """How a call is enqueued now."""
-        return self._plan.from_now() if self._plan.names_moments else self._plan
+        if self._key_by is None and not self._plan.names_moments:
+            return self._plan
+        return self._fixed(self._plan, arguments)
+
+    def _fixed(self, plan: Plan, arguments: bytes) -> Plan:
+        """A plan in which nothing depends on the arguments or on the time of the call any more."""
+        if self._key_by is not None and plan.key is None:
+            plan = plan.with_key(self._key_by(Call(self, arguments)))
+        return plan.from_now() if plan.names_moments else plan
+
+    def _make_plan(self, settings: CallSettings) -> Plan:
+        return Plan(self.settings.name, settings, self._canonical)
+
+    def _canonical(self, arguments: bytes) -> bytes:
+        """Arguments with their defaults, so that equal ones are equal."""
+        return encode_value(self.signature.decode(arguments))
 
     async def enqueue_many(
         self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any] | Any]
@@ -279,91 +296,3 @@ class TaskFunction(Generic[P, R]):
             since: monotonic time just before it was made here; None where it may not exist.
         """
         return Task(task_id, self.store, self.decode_result, created=created, since=since)
-
-
-class CoroutineFunction(TaskFunction[P, R]):
-    """A task function that runs on the worker's event loop."""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Run the function here and now, without Redis."""
-        return cast("Coroutine[Any, Any, R]", self.function(*args, **kwargs))
-
-
-class ForgettingCoroutine(TaskFunction[P, None], Generic[P, R]):
-    """A task function that runs on the worker's event loop, and whose result is not kept."""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Run the function here and now, without Redis."""
-        return cast("Coroutine[Any, Any, R]", self.function(*args, **kwargs))
-
-
-class ForgettingPlain(TaskFunction[P, None], Generic[P, R]):
-    """A task function that runs in a thread of the worker, and whose result is not kept."""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the function here and now, without Redis."""
-        return cast("R", self.function(*args, **kwargs))
-
-
-class PlainFunction(TaskFunction[P, R]):
-    """A task function that runs in a thread of the worker."""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the function here and now, without Redis."""
-        return cast("R", self.function(*args, **kwargs))
-
-
-class StreamFunction(TaskFunction[P, R], Generic[P, R, C]):
-    """A task function whose items are sent as chunks while it runs."""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[C]:
-        """Run the function here and now, without Redis."""
-        return cast("AsyncIterator[C]", self.function(*args, **kwargs))
-
-    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> StreamTask[R, C]:
-        """Enqueue a call, as `TaskFunction.enqueue` does; its handle knows the items' type."""
-        return cast("StreamTask[R, C]", await super().enqueue(*args, **kwargs))
-
-    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> StreamTask[R, C]:
-        """Enqueue a call, as `TaskFunction.enqueue_sync` does."""
-        return cast("StreamTask[R, C]", super().enqueue_sync(*args, **kwargs))
-
-    def task(self, task_id: str = "", *, id: str = "") -> StreamTask[R, C]:  # noqa: A002
-        """The handle on a task of this function, as `TaskFunction.task` gives it."""
-        return cast("StreamTask[R, C]", super().task(task_id, id=id))
-
-    def handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
-        """The handle on a task of this function, as `TaskFunction.handle` gives it."""
-        task: StreamTask[R, C]
-        task = StreamTask(task_id, self.store, self.decode_result, created=created, since=since)
-        task.load_item = self._load_item
-        return task
-
-    @cached_property
-    def _load_item(self) -> Callable[[Any], C]:
-        kind = prepare_type(self.signature.item_type, f"task function {self.name!r}, items")
-        return partial(msgspec.convert, type=kind, dec_hook=load_foreign)
-
-
-#: Per kind the class of a task function whose results are kept, and of others.
-_KINDS: dict[Kind, tuple[type[TaskFunction[Any, Any]], type[TaskFunction[Any, Any]]]] = {
-    Kind.COROUTINE: (CoroutineFunction, ForgettingCoroutine),
-    Kind.GENERATOR: (StreamFunction, StreamFunction),
-    Kind.THREAD: (PlainFunction, ForgettingPlain),
-}
-
-
-def make_task_function(
-    function: Callable[..., Any], settings: TaskSettings, store: QueueStore, submission: Submission
-) -> TaskFunction[..., Any]:
-    """Make a function a task function of its kind.
-
-    Raises:
-        DefinitionError: its signature or its types cannot work.
-    """
-    signature = Signature(function)
-    if signature.kind is Kind.GENERATOR and not inspect.isasyncgenfunction(function):
-        function = as_stream(function)
-    keeping, forgetting = _KINDS[signature.kind]
-    made = keeping if settings.keep_result else forgetting
-    return made(function, signature, settings, store, submission)

@@ -68,7 +68,8 @@ async def enqueue_encoded(calls: Sequence[Encoded], *, on_portal: bool = False) 
     for producer, numbers in by_producer.items():
         own = producer.twin if on_portal else producer
         some = [calls[number] for number in numbers] if len(by_producer) > 1 else calls
-        accepted, error = await own.enqueue_many([(one.plan, encoded) for one, encoded in some])
+        planned = [(function.plan_of(encoded), encoded) for function, encoded in some]
+        accepted, error = await own.enqueue_many(planned)
         for number, (function, _), taken in zip(numbers, some, accepted, strict=True):
             tasks[number] = _handle(function, taken, since)
         if error is not None:

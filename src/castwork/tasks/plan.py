@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
+from hashlib import blake2b
+
+import msgspec
 
 from castwork.model.call_options import CallSettings
 from castwork.model.entry import Entry, Meta, encode_meta, wire_name
@@ -20,6 +24,7 @@ class Plan:
     Args:
         task: name of the task function.
         settings: the options of these calls.
+        canonical: gives arguments a form in which equal ones are equal, for those of keys.
 
     Attributes:
         name: the function's name as it stands in entries.
@@ -28,14 +33,22 @@ class Plan:
         is_named: whether the tasks' ids do not name their place: ids that the caller chose, and
             ids of tasks with a key or a delay.
         names_moments: whether the plan depends on the time of the call, see `from_now`.
+        key: task function, tenant and key; None without a key.
         names_one: whether the calls have an id or a key, so that only one can become a task.
     """
 
-    def __init__(self, task: str, settings: CallSettings) -> None:
+    def __init__(
+        self,
+        task: str,
+        settings: CallSettings,
+        canonical: Callable[[bytes], bytes] = lambda args: args,
+    ) -> None:
         self.name = wire_name(task)
         self.lane = settings.priority
         self._task = task
-        self._settings = settings
+        self.settings = settings
+        self._canonical = canonical
+        self.key = None if settings.key is None else (task, settings.tenant, settings.key)
         self.names_moments = settings.names_moments
         self._meta = None if settings.names_moments else _meta_of(settings)
         self.meta = encode_meta(self._meta) if self._meta is not None else b""
@@ -50,7 +63,12 @@ class Plan:
 
     def from_now(self) -> Plan:
         """The plan of a call that is enqueued now."""
-        return Plan(self._task, self._settings.from_now(time.time()))
+        return Plan(self._task, self.settings.from_now(time.time()), self._canonical)
+
+    def with_key(self, key: str) -> Plan:
+        """The plan of a call whose arguments give it a key."""
+        settings = msgspec.structs.replace(self.settings, key=key)
+        return Plan(self._task, settings, self._canonical)
 
     def row(self, calls: list[bytes]) -> Row:
         """Calls of this plan in a row."""
@@ -72,7 +90,7 @@ class Plan:
 
     def named(self, prefix: str, nonce: str, args: bytes) -> NamedTask:
         """One task with an id that does not name its place; the id begins with `prefix`."""
-        settings = self._settings
+        settings = self.settings
         task_id = deferred_id(prefix, nonce) if settings.id is None else own_id(prefix, settings.id)
         entry = Entry(self.name, nonce.encode(), args, task_id, 0, self._meta)
         named = NamedTask(task_id, self.lane, entry.call, self.meta)
@@ -81,9 +99,10 @@ class Plan:
             named.delay_ms = max(1, int(settings.delay * 1000))
             named.parked = parked_task(entry, self.lane, queued)
             named.record = encode_record(Record(TaskState.SCHEDULED, self._task))
-        if settings.key is not None:
-            named.key = (self._task, settings.tenant, settings.key)
-            named.key_ttl_ms = int(settings.key_ttl * 1000)
+        if self.key is not None:
+            named.key = self.key
+            named.key_ttl_ms = -1 if settings.key_until else int(settings.key_ttl * 1000)
+            named.digest = blake2b(self._canonical(args), digest_size=8).hexdigest()
         return named
 
 
@@ -95,6 +114,8 @@ def _meta_of(settings: CallSettings) -> Meta | None:
         max_attempts=settings.attempts or 0,
         timeout=settings.timeout or 0.0,
         result_ttl_ms=int((settings.result_ttl or 0.0) * 1000),
+        key=settings.key if settings.key is not None and settings.key_until else "",
+        key_until=settings.key_until or "",
         owner=settings.owner,
         tenant=settings.tenant,
         labels=dict(settings.labels),

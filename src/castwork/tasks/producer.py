@@ -6,15 +6,22 @@ import asyncio
 import os
 from collections.abc import Sequence
 
-from castwork.model.errors import PayloadTooLarge, QueueFull
+from castwork.model.call_options import KeyUntil
+from castwork.model.errors import KeyConflict, PayloadTooLarge, QueueFull
 from castwork.model.ids import PlaceNames, lane_suffix, new_digits, new_producer
 from castwork.model.settings import Limits
-from castwork.model.states import Priority
-from castwork.store.enqueues import NamedTask, Row
+from castwork.model.states import Priority, TaskState
+from castwork.store.enqueues import Named, NamedTask, Row
 from castwork.store.queue_store import QueueStore
 from castwork.tasks import bulk
 from castwork.tasks.gatherer import Gatherer
 from castwork.tasks.plan import Plan
+
+#: How often a key that has become free is asked for; others may be quicker each time.
+_TRIES = 5
+
+#: What a task is whose key ends with its start: announced as running.
+_STARTED = (TaskState.RUNNING,)
 
 _SUFFIXES = {priority: lane_suffix(priority) for priority in Priority}
 
@@ -46,9 +53,7 @@ class Producer:
         self._producer = ""
         self._places = PlaceNames()
         self._calls: Gatherer[_Planned, _Placed] = Gatherer(self._send)
-        self._named: Gatherer[NamedTask, tuple[str, bool] | int] = Gatherer(
-            store.enqueues.enqueue_named
-        )
+        self._named: Gatherer[NamedTask, Named | int] = Gatherer(store.enqueues.enqueue_named)
 
     @property
     def twin(self) -> Producer:
@@ -62,6 +67,7 @@ class Producer:
 
         Raises:
             QueueFull: the queue is at its `max_depth`.
+            KeyConflict: the call's key is that of a task with other arguments.
             PayloadTooLarge: the arguments are over the limit.
             ConnectionFailed: no server in time; `EffectUnknown` when the reply was lost.
         """
@@ -70,14 +76,50 @@ class Producer:
         nonce = self._own_producer() + new_digits()
         size = len(args) + len(plan.meta)
         if plan.is_named:
-            reply = await self._named.add(plan.named(self._id_prefix, nonce, args), size)
-            if isinstance(reply, int):
-                raise QueueFull(self._name, reply)
-            return reply
+            return await self._enqueue_named(plan, plan.named(self._id_prefix, nonce, args), size)
         entry = await self._calls.add((plan, plan.call(nonce, args)), size)
         if isinstance(entry, int):
             raise QueueFull(self._name, entry)
         return self._id(plan.lane, entry, nonce), True
+
+    async def _enqueue_named(self, plan: Plan, task: NamedTask, size: int) -> tuple[str, bool]:
+        """Enqueue a task whose id does not name its place."""
+        reply = await self._add(task, size)
+        if task.key is None or reply.created or reply.id == task.id:
+            return reply.id, reply.created
+        tries = 0
+        while tries < _TRIES and await self._has_freed(task.key, plan.settings.key_until, reply.id):
+            reply = await self._add(task, size)
+            if reply.created:
+                return reply.id, True
+            tries += 1
+        taken = plan.settings.key_taken
+        if taken in ("replace", "debounce"):
+            delay_ms = task.delay_ms if taken == "debounce" else None
+            await self._enqueues.replace(reply.id, task, delay_ms)
+        elif taken == "match" and reply.differs:
+            raise KeyConflict(task.key[2], reply.id)
+        return reply.id, False
+
+    async def _add(self, task: NamedTask, size: int) -> Named:
+        reply = await self._named.add(task, size)
+        if isinstance(reply, int):
+            raise QueueFull(self._name, reply)
+        return reply
+
+    async def _has_freed(
+        self, key: tuple[str, str, str], until: KeyUntil | None, holder: str
+    ) -> bool:
+        """Free a key whose time is over; the worker that should have done that may be lost."""
+        if until is None:
+            return False
+        record = await self.store.records.read(holder)
+        is_over = record is None or record.status.is_final
+        if not is_over:
+            is_over = until == "started" and record is not None and record.status in _STARTED
+        if is_over:
+            await self._enqueues.free_key(key, holder)
+        return is_over
 
     async def enqueue_many(
         self, planned: Sequence[_Planned]

@@ -13,6 +13,7 @@ from castwork.model.errors import ConnectionFailed, NotOpen, OutOfMemory, Persis
 from castwork.model.safe_text import printable
 from castwork.store.outcomes import EndedTasks, Outcomes
 from castwork.worker.attempt import Attempt
+from castwork.worker.freeing import free_key
 from castwork.worker.outcome import Bury, Drop, Finish, Outcome, Park, Release, describe
 from castwork.worker.workload import Workload
 from castwork.worker.written import (
@@ -125,7 +126,15 @@ class Finisher:
             counts[status] = counts.get(status, 0) + 1
             # Stored, so the lease was this attempt's: no later one is held for the entry.
             held[attempt.lane].pop(attempt.entry_id, None)
+            if attempt.meta is not None and attempt.meta.key_until:
+                self._free(attempt)
         self._workload.signal()
+
+    def _free(self, attempt: Attempt) -> None:
+        """Free the key of a task that has ended."""
+        task = self._loop.create_task(free_key(self._workload.store, attempt))
+        self._others.add(task)
+        task.add_done_callback(self._others.discard)
 
     # -- the others, one by one ---------------------------------------------------------
 
@@ -139,6 +148,8 @@ class Finisher:
         async def send_and_count() -> None:
             if await send():
                 self._let_go(attempt, kind)
+                if kind == "bury":
+                    self._free(attempt)
             else:
                 self._lost(attempt)
 

@@ -18,6 +18,7 @@ from castwork.tasks.context import set_current
 from castwork.worker.announcer import Announcer
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.finisher import Finisher
+from castwork.worker.freeing import free_key
 from castwork.worker.outcome import (
     SUCCEEDED,
     Bury,
@@ -187,6 +188,8 @@ class Runner:
                     # Not from `launched_at`: the loop may have been blocked between.
                     ends = monotonic() + timeout
                     attempt.deadline = min(ends, attempt.expires or ends)
+                if meta is not None and meta.key_until == "started":
+                    await free_key(self._workload.store, attempt)
                 arguments = runnable.decode(attempt.args)
                 set_current(attempt)
                 value = await runnable.call(attempt, arguments)

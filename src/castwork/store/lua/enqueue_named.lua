@@ -7,8 +7,9 @@
 --       then per task: record, and its idempotency key if it has one
 -- ARGV  1 sender and slot   2 number of the call   3 max_depth (0: none)
 --       then per task: id, name of the lane, call, meta ('': none), delay_ms (0: none), parked,
---       record of a parked task, key_ttl_ms (0: no key)
--- RETURN  a line per task: '+' added, '=id' the task that is there already, '!depth' full
+--       record of a parked task, key_ttl_ms (0: no key, -1: for good), digest of its arguments
+-- RETURN  a line per task: '+' added, '=id' the task that is there already, '~id' that task, which
+--         has the key and other arguments, '!depth' full
 -- USES now sent
 local call, KEYS, ARGV = redis.call, KEYS, ARGV
 local max_depth, depth, next_key, time = tonumber(ARGV[3]), 0, 8, now()
@@ -32,11 +33,11 @@ end
 
 local function add(at)
   local id, delay, key_ttl = ARGV[at], tonumber(ARGV[at + 4]), tonumber(ARGV[at + 7])
-  local record, key = KEYS[next_key], key_ttl > 0 and KEYS[next_key + 1]
+  local record, key = KEYS[next_key], key_ttl ~= 0 and KEYS[next_key + 1]
   next_key = next_key + (key and 2 or 1)
-  local holder = key and call('GET', key)
-  if holder then return '=' .. holder end
   if call('HEXISTS', KEYS[2], id) == 1 or call('EXISTS', record) == 1 then return '=' .. id end
+  local holder, digest = string.match(key and call('GET', key) or '', '^(%S+) ?(%S*)$')
+  if holder then return (digest == '' or digest == ARGV[at + 8]) and '=' .. holder or '~' .. holder end
   if delay > 0 then
     call('ZADD', KEYS[4], time + delay, id)
     call('HSET', KEYS[3], id, time .. ' ' .. ARGV[at + 5])
@@ -44,12 +45,13 @@ local function add(at)
   elseif not queue(at) then
     return '!' .. depth
   end
-  if key then call('SET', key, id, 'PX', key_ttl) end
+  local value = id .. ' ' .. ARGV[at + 8]
+  if key_ttl > 0 then call('SET', key, value, 'PX', key_ttl) elseif key then call('SET', key, value) end
   return '+'
 end
 
 local lines = {}
-for at = 4, #ARGV, 8 do lines[#lines + 1] = add(at) end
+for at = 4, #ARGV, 9 do lines[#lines + 1] = add(at) end
 local reply = table.concat(lines, '\n')
 note(KEYS[1], ARGV[1], ARGV[2], time, reply)
 return reply

@@ -1,0 +1,47 @@
+-- Give a task that waits other arguments: the task that has an idempotency key.
+-- A task that waits in a lane goes to the lane's end, as entries of streams cannot be changed.
+-- Idempotent: a repeated call gives the task the same arguments again.
+--
+-- KEYS  1 moved   2 parked   3 due   4 high   5 normal   6 low   7 key
+-- ARGV  1 id   2 call   3 group   4 value of the key
+--       5 ms until the task is due, if it is parked ('': as it was)
+-- RETURN  1 replaced, 0 the task does not wait, or the key is another task's
+-- USES now
+local call, id = redis.call, ARGV[1]
+local holder = call('GET', KEYS[7])
+if not holder or string.match(holder, '^%S+') ~= id then return 0 end
+
+local function with_call(fields)
+  for i = 1, #fields, 2 do
+    if fields[i] == 'call' then fields[i + 1] = ARGV[2] end
+  end
+  return fields
+end
+
+local function in_lane()
+  local name, entry = string.match(call('HGET', KEYS[1], id) or '', '^(%a+):(%d+%-%d+)$')
+  local stream = ({high = KEYS[4], normal = KEYS[5], low = KEYS[6]})[name]
+  local found = stream and call('XRANGE', stream, entry, entry)[1]
+  if not found then return false end
+  local pending = redis.pcall('XPENDING', stream, ARGV[3], entry, entry, 1)
+  if not pending.err and pending[1] then return false end
+  local placed = call('XADD', stream, '*', unpack(with_call(found[2])))
+  call('XDEL', stream, entry)
+  call('HSET', KEYS[1], id, name .. ':' .. placed)
+  return true
+end
+
+local function while_parked()
+  local raw = call('ZSCORE', KEYS[3], id) and call('HGET', KEYS[2], id)
+  local at, json = string.match(raw or '', '^(%d+) (.*)$')
+  local fine, parked = pcall(cjson.decode, json or '')
+  if not fine or type(parked) ~= 'table' or type(parked.fields) ~= 'table' then return false end
+  with_call(parked.fields)
+  call('HSET', KEYS[2], id, at .. ' ' .. cjson.encode(parked))
+  if ARGV[5] ~= '' then call('ZADD', KEYS[3], now() + tonumber(ARGV[5]), id) end
+  return true
+end
+
+if not (while_parked() or in_lane()) then return 0 end
+call('SET', KEYS[7], ARGV[4], 'KEEPTTL')
+return 1

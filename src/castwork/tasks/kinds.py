@@ -1,0 +1,111 @@
+"""Kinds: the classes of task functions, so that each can be called with its own type."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import cached_property, partial
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+import msgspec
+
+from castwork.model.foreign import load_foreign
+from castwork.model.json_types import prepare_type
+from castwork.model.signature import Kind, Signature
+from castwork.model.streams import as_stream
+from castwork.model.task_options import TaskSettings
+from castwork.store.queue_store import QueueStore
+from castwork.tasks.function import Submission, TaskFunction
+from castwork.tasks.task import StreamTask, Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+
+
+class CoroutineFunction(TaskFunction[P, R]):
+    """A task function that runs on the worker's event loop."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Run the function here and now, without Redis."""
+        return cast("Coroutine[Any, Any, R]", self.function(*args, **kwargs))
+
+
+class ForgettingCoroutine(TaskFunction[P, None], Generic[P, R]):
+    """A task function that runs on the worker's event loop, and whose result is not kept."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Run the function here and now, without Redis."""
+        return cast("Coroutine[Any, Any, R]", self.function(*args, **kwargs))
+
+
+class ForgettingPlain(TaskFunction[P, None], Generic[P, R]):
+    """A task function that runs in a thread of the worker, and whose result is not kept."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now, without Redis."""
+        return cast("R", self.function(*args, **kwargs))
+
+
+class PlainFunction(TaskFunction[P, R]):
+    """A task function that runs in a thread of the worker."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now, without Redis."""
+        return cast("R", self.function(*args, **kwargs))
+
+
+class StreamFunction(TaskFunction[P, R], Generic[P, R, C]):
+    """A task function whose items are sent as chunks while it runs."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[C]:
+        """Run the function here and now, without Redis."""
+        return cast("AsyncIterator[C]", self.function(*args, **kwargs))
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> StreamTask[R, C]:
+        """Enqueue a call, as `TaskFunction.enqueue` does; its handle knows the items' type."""
+        return cast("StreamTask[R, C]", await super().enqueue(*args, **kwargs))
+
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> StreamTask[R, C]:
+        """Enqueue a call, as `TaskFunction.enqueue_sync` does."""
+        return cast("StreamTask[R, C]", super().enqueue_sync(*args, **kwargs))
+
+    def task(self, task_id: str = "", *, id: str = "") -> StreamTask[R, C]:  # noqa: A002
+        """The handle on a task of this function, as `TaskFunction.task` gives it."""
+        return cast("StreamTask[R, C]", super().task(task_id, id=id))
+
+    def handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
+        """The handle on a task of this function, as `TaskFunction.handle` gives it."""
+        task: StreamTask[R, C]
+        task = StreamTask(task_id, self.store, self.decode_result, created=created, since=since)
+        task.load_item = self._load_item
+        return task
+
+    @cached_property
+    def _load_item(self) -> Callable[[Any], C]:
+        kind = prepare_type(self.signature.item_type, f"task function {self.name!r}, items")
+        return partial(msgspec.convert, type=kind, dec_hook=load_foreign)
+
+
+#: Per kind the class of a task function whose results are kept, and of others.
+_KINDS: dict[Kind, tuple[type[TaskFunction[Any, Any]], type[TaskFunction[Any, Any]]]] = {
+    Kind.COROUTINE: (CoroutineFunction, ForgettingCoroutine),
+    Kind.GENERATOR: (StreamFunction, StreamFunction),
+    Kind.THREAD: (PlainFunction, ForgettingPlain),
+}
+
+
+def make_task_function(
+    function: Callable[..., Any], settings: TaskSettings, store: QueueStore, submission: Submission
+) -> TaskFunction[..., Any]:
+    """Make a function a task function of its kind.
+
+    Raises:
+        DefinitionError: its signature or its types cannot work.
+    """
+    signature = Signature(function)
+    if signature.kind is Kind.GENERATOR and not inspect.isasyncgenfunction(function):
+        function = as_stream(function)
+    keeping, forgetting = _KINDS[signature.kind]
+    made = keeping if settings.keep_result else forgetting
+    return made(function, signature, settings, store, submission)
