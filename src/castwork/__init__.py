@@ -23,6 +23,7 @@ from castwork.model.errors import (
 )
 from castwork.model.record import TaskStatus
 from castwork.model.retry import Backoff
+from castwork.model.schedules import Cron, Every
 from castwork.model.settings import AppSettings, Limits, LinkSettings
 from castwork.model.signals import Discard, Retry
 from castwork.model.states import TaskState
@@ -33,6 +34,7 @@ from castwork.tasks.function import TaskFunction
 from castwork.tasks.kinds import CoroutineFunction, PlainFunction, StreamFunction
 from castwork.tasks.queue import Queue
 from castwork.tasks.resource import Resource
+from castwork.tasks.schedule import Schedule
 from castwork.tasks.task import StreamTask, Task
 
 __version__ = "0.1.0"
@@ -49,8 +51,10 @@ __all__ = [
     "Context",
     "CoroutineFunction",
     "Credentials",
+    "Cron",
     "Delivered",
     "Discard",
+    "Every",
     "KeyConflict",
     "Limits",
     "LinkSettings",
@@ -66,6 +70,7 @@ __all__ = [
     "ResultTimeout",
     "Resync",
     "Retry",
+    "Schedule",
     "Setting",
     "StreamFunction",
     "StreamTask",

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 
-from castwork import App, Backoff
+from castwork import App, Backoff, Cron
 
 app = App("embedded://")
 quick = Backoff(base=0.01, longest=0.05)
@@ -36,6 +36,11 @@ async def pid() -> int:
 async def spell(word: str) -> AsyncIterator[str]:
     for letter in word:
         yield letter
+
+
+@app.task(queue="slow", schedule=Cron("0 3 * * *", timezone="Europe/Berlin"))
+async def nightly() -> str:
+    return "slept"
 
 
 @app.task(queue="slow")

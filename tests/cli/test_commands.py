@@ -118,6 +118,28 @@ def test_a_queue_is_paused_purged_and_resumed(backend: Up) -> None:
     assert "there are: " in backend.run("queue", "pause", "nosuch").stderr
 
 
+def test_schedules_are_listed_held_and_run(backend: Up) -> None:
+    listed = backend.run("schedules", "list").stdout
+    assert "nightly" in listed
+    assert "0 3 * * * Europe/Berlin" in listed
+    task_id = backend.run("schedules", "run", "nightly").stdout.strip()
+    wait_until(
+        lambda: (
+            json.loads(backend.run("tasks", "show", task_id, "--json").stdout).get("result")
+            == "slept"
+        ),
+        "it ran",
+    )
+    assert "paused" in backend.run("schedules", "pause", "nightly").stdout
+    [plain] = json.loads(backend.run("schedules", "list", "--json").stdout)
+    assert (plain["id"], plain["at"], plain["declared"]) == ("nightly", None, True)
+    backend.run("schedules", "resume", "nightly")
+    assert "in " in backend.run("schedules", "list").stdout
+    assert "removed" in backend.run("schedules", "remove", "nightly").stdout
+    missing = backend.run("schedules", "pause", "nosuch")
+    assert "no schedule is named 'nosuch'" in missing.stderr
+
+
 def test_top_prints_a_line_each_second(backend: Up, start: Callable[..., Running]) -> None:
     env = environment(CASTWORK_APP="sample_app", CASTWORK_URL=backend.server_url)
     top = start("top", "--json", env=env)

@@ -216,7 +216,7 @@ async def test_the_function_says_what_gives_its_calls_their_key(app: App) -> Non
         ({"key_by": "tenant", "key_until": "ended"}, "an argument and a field"),
         ({"key_by": "doc", "key_until": "soon"}, "use started or ended"),
         ({"key_by": "doc", "key_ttl": 60, "key_taken": "win"}, "use match, join, replace or"),
-        ({"stream": "s", "key_by": "doc", "key_ttl": 60}, "no priorities, deadlines and keys"),
+        ({"stream": "s", "key_by": "doc", "key_ttl": 60}, "no priorities, deadlines, keys and"),
     ],
 )
 def test_what_cannot_be_said_is_refused(app: App, options: dict[str, Any], said: str) -> None:

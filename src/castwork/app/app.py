@@ -26,6 +26,7 @@ from castwork.tasks.dead_letters import DeadLetters
 from castwork.tasks.function import TaskFunction
 from castwork.tasks.many import enqueue_many, enqueue_many_sync
 from castwork.tasks.queue import Queue
+from castwork.tasks.schedule import Schedule
 from castwork.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -266,6 +267,15 @@ class App(Declarations):
     async def workers(self) -> list[dict[str, Any]]:
         """The live workers and what they run."""
         return await self._inspector.workers()
+
+    async def schedules(self) -> list[Schedule]:
+        """The schedules of all queues, by queue and name.
+
+        Raises:
+            ConnectionFailed: no server in time.
+        """
+        own = [store for store in self._catalog.stores() if store.queue.stream is None]
+        return [Schedule(store, one) for store in own for one in await store.schedules.all()]
 
     def dead_letters(self) -> list[DeadLetters]:
         """The dead letters of each queue, group subscriptions included."""

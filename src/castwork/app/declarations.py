@@ -138,6 +138,7 @@ class Declarations:
             retry_on: a tuple of exceptions; only these are tried again, TimeoutError among them
                 for an attempt that takes too long. Others make a dead letter at once.
             give_up_on: a tuple of exceptions that make a dead letter at once.
+            schedule: a `Cron` or an `Every`: when it runs by itself, once in the fleet.
             stream: adopt this stream: its entries' fields are the arguments, the entry's id
                 is the task id.
             group: the consumer group on that stream.
@@ -195,6 +196,11 @@ class Declarations:
         check_definable(function, is_named="name" in options)
         settings = TaskSettings.of(function.__name__, options)
         made = self._make(function, settings, self._catalog.store_for(settings))
+        if settings.schedule is not None and made.signature.required:
+            raise DefinitionError(
+                f"task {made.name!r} runs by its schedule without arguments: give defaults to"
+                f" {', '.join(made.signature.required)}, or schedule a call of it"
+            )
         self._catalog.add(made)
         return made
 

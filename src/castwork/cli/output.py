@@ -63,9 +63,16 @@ def console() -> Console:
 
 def ago(since: float) -> str:
     """The time since a moment (seconds since 1970), for people."""
-    if not since:
-        return ""
-    seconds = max(0, int(time.time() - since))
+    return _duration(time.time() - since) if since else ""
+
+
+def until(moment: float) -> str:
+    """The time until a moment (seconds since 1970), for people."""
+    return _duration(moment - time.time())
+
+
+def _duration(exact: float) -> str:
+    seconds = max(0, int(exact))
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"

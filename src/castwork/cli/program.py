@@ -16,6 +16,7 @@ from castwork.cli.commands.listen import listen
 from castwork.cli.commands.publish import publish
 from castwork.cli.commands.queue import queue
 from castwork.cli.commands.queues import queues
+from castwork.cli.commands.schedules import schedules
 from castwork.cli.commands.server import server
 from castwork.cli.commands.status import status
 from castwork.cli.commands.tasks import tasks
@@ -61,3 +62,4 @@ for command in _COMMANDS:
 cli.add_typer(tasks, name="tasks")
 cli.add_typer(dead, name="dead")
 cli.add_typer(queue, name="queue")
+cli.add_typer(schedules, name="schedules")

@@ -225,6 +225,12 @@ class Signature:
         """Names of the parameters, in order."""
         return list(self._names)
 
+    @property
+    def required(self) -> list[str]:
+        """Names of the parameters without a default, in order."""
+        given = self._signature.parameters.values()
+        return [parameter.name for parameter in given if parameter.default is parameter.empty]
+
     def json_schema(self) -> dict[str, Any]:
         """The arguments as JSON Schema; empty where a type has none."""
         try:

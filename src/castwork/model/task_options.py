@@ -26,6 +26,7 @@ from castwork.model.option_values import (
 )
 from castwork.model.queue import FOREIGN_LEASE, GROUP, check_printable, check_queue_name
 from castwork.model.retry import Backoff
+from castwork.model.schedules import Cron, Every
 from castwork.model.states import Priority
 
 
@@ -62,6 +63,7 @@ class TaskOptions(TypedDict, total=False):
     backoff: Backoff
     retry_on: tuple[type[Exception], ...]
     give_up_on: tuple[type[Exception], ...]
+    schedule: Cron | Every
     stream: str
     group: str
     keep_entries: bool
@@ -73,6 +75,13 @@ def _by(name: str, given: Any) -> Any:
     if given is None or callable(given):
         return given
     return text(empty=False)(name, given)
+
+
+def _schedule(name: str, given: Any) -> Any:
+    """The check of a schedule."""
+    if given is not None and not isinstance(given, Cron | Every):
+        raise DefinitionError(f"{name} is {given!r:.60}: give a Cron or an Every")
+    return given
 
 
 def _exceptions(name: str, given: Any) -> tuple[type[Exception], ...] | None:
@@ -101,6 +110,7 @@ _CHECKS: dict[str, Check] = {
     "backoff": instance(Backoff),
     "retry_on": _exceptions,
     "give_up_on": _exceptions,
+    "schedule": _schedule,
     "stream": text(empty=False, optional=True),
     "group": text(empty=False),
     "keep_entries": instance(bool),
@@ -132,6 +142,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
         retry_on: only these exceptions are tried again, TimeoutError among them for an attempt that
             takes too long; others make a dead letter at once. None for every Exception.
         give_up_on: exceptions that make a dead letter at once.
+        schedule: when it runs by itself, without arguments; a `Cron` or an `Every`.
         stream: a stream of the user's own to adopt, None for none.
         group: the consumer group on that stream.
         keep_entries: leave finished entries in that stream, because others read it too.
@@ -154,6 +165,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
     backoff: Backoff = Backoff()
     retry_on: tuple[type[Exception], ...] | None = None
     give_up_on: tuple[type[Exception], ...] = ()
+    schedule: Cron | Every | None = None
     stream: str | None = None
     group: str = GROUP
     keep_entries: bool = False
@@ -205,10 +217,11 @@ class TaskSettings(msgspec.Struct, frozen=True):
 
     def _refuse_queue_options(self) -> None:
         """Refuse what entries that others write cannot have."""
-        if (self.priority, self.deadline, self.key_by) != (Priority.NORMAL, None, None):
+        own = (self.priority, self.deadline, self.key_by, self.schedule)
+        if own != (Priority.NORMAL, None, None, None):
             raise DefinitionError(
-                f"task {self.name!r}: a stream that others write has no priorities, deadlines and"
-                " keys"
+                f"task {self.name!r}: a stream that others write has no priorities, deadlines,"
+                " keys and schedules"
             )
 
     @property

@@ -69,6 +69,7 @@ class QueueKeys:
         unwanted: entries of an adopted stream that were cancelled, and that others read too.
         parked: tasks that wait for a time.
         due: ids of parked tasks by the time that they wait for.
+        schedules: tasks that run again and again; `ticks` has when each is due next.
         paused: there while workers may begin no tasks.
         dead: dead letters; `letters` finds them by task id.
         control: channel on which workers hear what to cancel, and of pauses.
@@ -88,6 +89,8 @@ class QueueKeys:
         self.unwanted = f"{prefix}:unwanted"
         self.parked = f"{prefix}:parked"
         self.due = f"{prefix}:due"
+        self.schedules = f"{prefix}:schedules"
+        self.ticks = f"{prefix}:ticks"
         self.paused = f"{prefix}:paused"
         self.dead = f"{prefix}:dead"
         self.letters = f"{prefix}:letters"

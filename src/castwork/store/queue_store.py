@@ -15,6 +15,7 @@ from castwork.store.parked import Parked
 from castwork.store.pauses import Pauses
 from castwork.store.place import QueuePlace, RegisterPlace
 from castwork.store.records import Records
+from castwork.store.schedules import Schedules
 from castwork.store.told import Told
 from castwork.store.unserved import Unserved
 from castwork.store.waiting import Waiting
@@ -33,6 +34,7 @@ class QueueStore:
         parked: tasks that wait for a time.
         letters: tasks that ran out of attempts, or can never run.
         entries: what tasks were called with.
+        schedules: tasks that run again and again.
         pauses: whether workers may begin tasks.
         waiting: which tasks wait.
         unserved: warns those who wait for tasks that nobody serves.
@@ -53,6 +55,7 @@ class QueueStore:
         self.parked = Parked(place)
         self.letters = Letters(place, limits.dead_letters)
         self.entries = Entries(place, self.letters)
+        self.schedules = Schedules(place)
         self.pauses = Pauses(place)
         self.waiting = Waiting(place)
         self.unserved = Unserved(queue.name, RegisterPlace(connections, namespace))

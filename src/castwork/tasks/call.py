@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from castwork.model.call_options import CallSettings
 from castwork.model.codec import decode_any
+from castwork.model.schedules import When
+from castwork.redis.portal import portal
+from castwork.tasks.schedule import Schedule, keep
 
 if TYPE_CHECKING:
     from castwork.tasks.function import TaskFunction
@@ -73,6 +76,26 @@ class Call(Generic[R_co]):
                 "headers": self.headers,
             }
         )
+
+    async def schedule(self, id: str, when: When) -> Schedule:  # noqa: A002
+        """Have the call enqueued again and again, by workers of its queue.
+
+        A schedule is kept on the server until it is removed, and fired once in the fleet. The same
+        id again changes it.
+
+        Args:
+            id: the schedule's name, unique in the queue: letters, digits and `-_.~`.
+            when: `Cron("0 8 * * 1", timezone="UTC")`, or `Every(300)`.
+
+        Raises:
+            DefinitionError: the id cannot be one, or the call has an id, key or time of its own.
+            ConnectionFailed: no server in time.
+        """
+        return await keep(self, self.function.store, id, when)
+
+    def schedule_sync(self, id: str, when: When) -> Schedule:  # noqa: A002
+        """`schedule` for callers without an event loop; raises as it, and WouldBlock."""
+        return portal.run("schedule", lambda: keep(self, self.function.store.twin, id, when))
 
     async def enqueue(self) -> Task[R_co]:
         """Enqueue the call; raises as `TaskFunction.enqueue`."""

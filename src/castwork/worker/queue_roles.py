@@ -15,6 +15,7 @@ from castwork.worker.reader import Reader
 from castwork.worker.recovery import Recovery
 from castwork.worker.runner import Runner
 from castwork.worker.scheduler import Scheduler
+from castwork.worker.ticker import Ticker
 from castwork.worker.understanding import Understanding
 from castwork.worker.workload import Workload
 
@@ -48,5 +49,13 @@ class QueueRoles:
         )
         self.scheduler = Scheduler(
             store.parked, store.queue.name, interval=settings.scheduler_interval
+        )
+        functions = [
+            one
+            for one in catalog
+            if one.store is store and one.settings.schedule is not None and not one.is_remote
+        ]
+        self.ticker = Ticker(
+            store.schedules, functions, store.queue.name, grace=settings.unknown_grace
         )
         self.control = Control(workload, claims, self.fetcher)

@@ -276,6 +276,8 @@ class Worker:
             roles.create_task(queue.fetcher.run())
             side.append(roles.create_task(queue.recovery.run()))
             side.append(roles.create_task(queue.scheduler.run()))
+            if queue.workload.queue.stream is None:
+                side.append(roles.create_task(queue.ticker.run()))
         return side
 
     def describe(self) -> WorkerInfo:
