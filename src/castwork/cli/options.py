@@ -9,6 +9,12 @@ import typer
 
 _APP_VARIABLE = "CASTWORK_APP"
 
+
+def env(option: str) -> str:
+    """The variable that says an option of workers."""
+    return f"CASTWORK_WORKER_{option.upper()}"
+
+
 Module = Annotated[
     str,
     typer.Argument(metavar="MODULE[:APP]", envvar=_APP_VARIABLE, help="Where the App is."),
@@ -32,19 +38,38 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Queues = Annotated[
     str | None,
     typer.Option(
-        "--queues", metavar="A,B", help="Queues to serve, the first one first; all by default."
+        "--queues",
+        metavar="A,B",
+        envvar=env("queues"),
+        help="Queues to serve, the first one first; all by default.",
     ),
 ]
 Concurrency = Annotated[
-    int | None, typer.Option("--concurrency", min=1, help="Tasks that run at once, of all queues.")
+    int | None,
+    typer.Option(
+        "--concurrency",
+        min=1,
+        envvar=env("concurrency"),
+        help="Tasks that run at once, of all queues.",
+    ),
 ]
 Lease = Annotated[
     float | None,
-    typer.Option("--lease", metavar="SECONDS", help="How soon a lost worker's tasks come back."),
+    typer.Option(
+        "--lease",
+        metavar="SECONDS",
+        envvar=env("lease"),
+        help="How soon a lost worker's tasks come back.",
+    ),
 ]
 Grace = Annotated[
     float | None,
-    typer.Option("--grace", metavar="SECONDS", help="What running tasks get to finish on stop."),
+    typer.Option(
+        "--grace",
+        metavar="SECONDS",
+        envvar=env("grace"),
+        help="What running tasks get to finish on stop.",
+    ),
 ]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int, typer.Option("--port", help="Port to listen on; 0 for any free one.")]

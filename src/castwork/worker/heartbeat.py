@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 from castwork.model.codec import encode
@@ -33,6 +34,8 @@ class Heartbeat:
         self._worker_id = worker_id
         self._interval = interval
         self._describe = describe
+        #: Monotonic time of the last sign of life that the server took.
+        self.beaten_at = time.monotonic()
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -52,6 +55,7 @@ class Heartbeat:
     async def beat(self) -> None:
         """Give one sign of life."""
         await self._members.beat(self._worker_id, encode(self._describe()), FORGET_AFTER_MS)
+        self.beaten_at = time.monotonic()
 
     async def leave(self) -> None:
         """Take the worker off the register."""

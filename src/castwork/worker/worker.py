@@ -101,6 +101,7 @@ class Worker:
         self._background: asyncio.Task[None] | None = None
         self._queues: list[QueueRoles] = []
         self._readers: list[Reader] = []
+        self._heartbeat: Heartbeat | None = None
         self._stored_by: float | None = None
         self._stuck = ""
 
@@ -138,6 +139,12 @@ class Worker:
         if self._on_stuck is not None:
             self._stuck = reason
             self.stop()
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the server last took a sign of life; 0 before the first."""
+        beat = self._heartbeat
+        return 0.0 if beat is None else time.monotonic() - beat.beaten_at
 
     def stop(self) -> None:
         """Begin to stop: no new tasks, the running ones get the grace period."""
@@ -232,7 +239,7 @@ class Worker:
         lease = LeaseKeeper(self._connections, workloads, watchdog, lease=lease_time)
         place = RegisterPlace(self._connections, self._app_settings.namespace)
         members = Members.of_workers(place)
-        heartbeat = Heartbeat(
+        self._heartbeat = heartbeat = Heartbeat(
             members,
             self.id,
             interval=self._settings.heartbeat,

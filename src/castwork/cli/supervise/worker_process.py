@@ -13,6 +13,8 @@ import msgspec
 from castwork.app import App
 from castwork.cli.failure import MISUSED, STUCK, TOLD_MISUSED, one_line_errors
 from castwork.cli.loading import load_app
+from castwork.cli.supervise.bounds import Bounds, stop_at
+from castwork.cli.supervise.health import Health, tell_health
 from castwork.cli.supervise.leaving import leave_within
 from castwork.cli.supervise.lifeline import watch_lifeline
 from castwork.cli.supervise.logs import configure_logging, unmute_own_loggers
@@ -40,6 +42,8 @@ class WorkerArguments(msgspec.Struct):
         options: see `WorkerSettings`.
         lifeline: descriptor whose end means that the supervisor is gone.
         mark: what the supervisor calls this start of the worker.
+        bounds: when the worker stops by itself.
+        health: where the worker tells whether it is well.
     """
 
     module: str
@@ -47,7 +51,9 @@ class WorkerArguments(msgspec.Struct):
     queues: list[str] | None
     options: WorkerOptions
     lifeline: int | None
-    mark: str
+    mark: str = ""
+    bounds: Bounds = Bounds()
+    health: Health = Health()
 
 
 def main() -> None:
@@ -65,6 +71,7 @@ async def _run(app: App, arguments: WorkerArguments) -> None:
     made = app.worker(arguments.queues, on_stuck=_leave_stuck, **arguments.options)
     made.mark = arguments.mark
     stopped = asyncio.Event()
+    side: list[asyncio.Task[None]] = []
 
     def stop() -> None:
         logger.info("stopping")
@@ -77,6 +84,13 @@ async def _run(app: App, arguments: WorkerArguments) -> None:
         if stopped.is_set():
             return
         running = asyncio.create_task(made.run())
+        side += [
+            asyncio.create_task(one)
+            for one in (
+                stop_at(arguments.bounds, app, made),
+                tell_health(arguments.health, made),
+            )
+        ]
         started = asyncio.create_task(made.started.wait())
         await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
@@ -84,11 +98,20 @@ async def _run(app: App, arguments: WorkerArguments) -> None:
         unmute_own_loggers()  # a start hook may have set up logging
         gc.freeze()
         gc.set_threshold(*_COLLECT)
+        for one in side:
+            one.add_done_callback(_log_failure)
         await running
     finally:
+        for one in side:
+            one.cancel()
         await app.close()
         # What was not started has claimed nothing, and nobody waits for its hooks.
         leave_within(_PATIENCE if made.started.is_set() else 0.5)
+
+
+def _log_failure(done: asyncio.Task[None]) -> None:
+    if not done.cancelled() and done.exception() is not None:
+        logger.error("beside the worker: %s", done.exception())
 
 
 def _leave_stuck(reason: str) -> None:
