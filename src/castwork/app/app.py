@@ -23,6 +23,7 @@ from castwork.store.queue_store import QueueStore
 from castwork.tasks.call import Call
 from castwork.tasks.catalog import Catalog
 from castwork.tasks.dead_letters import DeadLetters
+from castwork.tasks.end_hooks import SUFFIX
 from castwork.tasks.function import TaskFunction
 from castwork.tasks.many import enqueue_many, enqueue_many_sync
 from castwork.tasks.queue import Queue
@@ -144,6 +145,8 @@ class App(Declarations):
 
         functions = [*self._group_functions(), *self._functions_of_twin()]
         catalog = self._catalog.with_functions(functions)
+        for function in self._end_functions():
+            catalog.add_following(function)
         served = catalog.serving(queues)
         names = [store.queue.name for store in served.stores]
         return Worker(
@@ -178,6 +181,18 @@ class App(Declarations):
                 made = self._make(runner, settings, self._open_store(queue))
                 self._groups[name] = group, made
         return [function for _, function in self._groups.values()]
+
+    def _end_functions(self) -> list[TaskFunction[..., Any]]:
+        """The functions of the tasks that follow the ends of others."""
+        made = []
+        for function in self._catalog:
+            if self._end_hooks.are_of(function.name) and not function.is_remote:
+                settings = TaskSettings(
+                    name=function.name + SUFFIX, attempts=10, result_ttl=60.0, keep_result=False
+                )
+                runner = self._end_hooks.runner(function.name)
+                made.append(self._make(runner, settings, function.store))
+        return made
 
     def _functions_of_twin(self) -> list[TaskFunction[..., Any]]:
         """What other modules declared on a second copy of this app, see `find_twin`."""

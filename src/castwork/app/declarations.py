@@ -32,6 +32,7 @@ from castwork.tasks.call import Call
 from castwork.tasks.catalog import Catalog
 from castwork.tasks.chain import Chain, Proceed, ProceedSync
 from castwork.tasks.decorators import ForgettingDecorator, ResourceDecorator, TaskDecorator
+from castwork.tasks.end_hooks import EndHook, EndHooks, Final, add_hook
 from castwork.tasks.function import Submission, TaskFunction
 from castwork.tasks.kinds import (
     CoroutineFunction,
@@ -52,6 +53,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 C = TypeVar("C")
 Hook = TypeVar("Hook", bound=Callable[[], Awaitable[None] | None])
+EndHookT = TypeVar("EndHookT", bound=EndHook)
 AroundAsync = TypeVar("AroundAsync", bound=Callable[[Call[Any], Proceed], Awaitable[Any]])
 AroundPlain = TypeVar("AroundPlain", bound=Callable[[Call[Any], ProceedSync], Any])
 
@@ -82,6 +84,7 @@ class Declarations:
         self._producers: dict[str, Producer] = {}
         self._around_enqueue = Chain()
         self._around_task = Chain()
+        self._end_hooks = EndHooks()
         self._catalog = Catalog(self._open_store)
         self._groups: dict[str, tuple[GroupHandler, TaskFunction[..., Any]]] = {}
         self._start_hooks: list[StartHook] = []
@@ -207,7 +210,9 @@ class Declarations:
     def _make(
         self, function: Callable[..., Any], settings: TaskSettings, store: QueueStore
     ) -> TaskFunction[..., Any]:
-        submission = Submission(self._producer(store), self._find_producer, self._around_enqueue)
+        submission = Submission(
+            self._producer(store), self._find_producer, self._around_enqueue, self._end_hooks
+        )
         return make_task_function(function, settings, store, submission)
 
     def _producer(self, store: QueueStore) -> Producer:
@@ -221,7 +226,10 @@ class Declarations:
         return self._producer(self._catalog.store_of(queue))
 
     def _open_store(self, queue: Queue) -> QueueStore:
-        return QueueStore(self._connections, self.settings.namespace, queue, self.settings.limits)
+        settings = self.settings
+        store = QueueStore(self._connections, settings.namespace, queue, settings.limits)
+        store.follow_up = self._end_hooks.follow_up
+        return store
 
     def queue(
         self, name: str, *, max_depth: int = 0, concurrency: int | None = None
@@ -346,6 +354,18 @@ class Declarations:
             raise DefinitionError(f"{name!r} wraps enqueues on an event loop: make it async")
         self._around_enqueue.add(wrapper)
         return wrapper
+
+    @overload
+    def on_end(self, hook: EndHookT, /) -> EndHookT: ...
+    @overload
+    def on_end(self, *states: Final) -> Callable[[EndHookT], EndHookT]: ...
+
+    def on_end(self, *given: Any) -> Any:
+        """Have a function called when a task of any function has ended; see `TaskFunction.on_end`.
+
+        As `@app.on_end`, or `@app.on_end("failed", "dead")` for some ends.
+        """
+        return add_hook(self._end_hooks, "", given)
 
     def on_worker_start(self, hook: Hook) -> Hook:
         """Have every worker call a function before it claims tasks: to load a model, say.

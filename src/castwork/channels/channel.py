@@ -12,7 +12,6 @@ import msgspec
 
 from castwork.channels.event import Delivered, EventCodec, Resync
 from castwork.channels.follower import Heard, HistoryFollower, PlainFollower
-from castwork.channels.handlers import Handler
 from castwork.channels.publisher import Publisher
 from castwork.channels.receipt import Receipt
 from castwork.channels.subscription import Subscription
@@ -21,6 +20,7 @@ from castwork.model.option_values import Check, Seconds, count, duration, second
 from castwork.model.origin import is_declared_again
 from castwork.model.position import Position
 from castwork.redis.connections import Connections
+from castwork.redis.handlers import Handler
 from castwork.redis.portal import portal
 from castwork.store.histories import Histories
 from castwork.store.members import Members

@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar
 
 from castwork.channels.event import EventCodec, Resync
 from castwork.channels.follower import Heard, HistoryFollower, PlainFollower
-from castwork.channels.handlers import Handler, call_handler
 from castwork.channels.membership import Membership
 from castwork.model.errors import NotOpen, ServerError
 from castwork.model.safe_text import text_of
+from castwork.redis.handlers import Handler, call_handler
 from castwork.store.members import Members
 
 logger = logging.getLogger(__name__)

@@ -78,10 +78,18 @@ class TaskStatus(TaskFacts, omit_defaults=True, kw_only=True):
     Attributes:
         task_id: the task.
         queue: name of its queue.
+        arguments: what the task was called with; told to `on_end` hooks.
+        owner: whose task it is; told to `on_end` hooks.
+        tenant: the owner's tenant; told to `on_end` hooks.
+        labels: what is kept with the task; told to `on_end` hooks.
     """
 
     task_id: str
     queue: str
+    arguments: Any = None
+    owner: str = ""
+    tenant: str = ""
+    labels: dict[str, str] = {}
 
 
 _decode = msgspec.json.Decoder(Record).decode

@@ -9,10 +9,11 @@ import msgspec
 
 from castwork.model.delivery import Delivery
 from castwork.model.entry import Entry
+from castwork.model.states import Priority
 from castwork.store.letter import Letter
 from castwork.store.parked import parked_task
 from castwork.store.place import QueuePlace
-from castwork.store.scripts import ANNOUNCE, BURY, FINISH, PARK, RELEASE, Script
+from castwork.store.scripts import ANNOUNCE, BURY, END, FINISH, PARK, RELEASE, Script
 
 
 class EndedTasks(msgspec.Struct):
@@ -196,6 +197,31 @@ class Outcomes:
         told = self._place.told(delivery.producer)
         args = [*self._fence(delivery), delivery.task_id, record, told, *letter.as_fields()]
         return await self._stored(BURY, names, args)
+
+    async def end(
+        self,
+        delivery: Delivery,
+        record: bytes,
+        ttl_ms: int | None,
+        following: bytes,
+        letter: Letter | None,
+    ) -> bool:
+        """End a task, and queue the one that its end calls for; False if the lease was lost.
+
+        Args:
+            delivery: the task's present delivery.
+            record: the task's final record.
+            ttl_ms: how long the record and the output are kept; None for good.
+            following: the field `call` of the task that follows.
+            letter: the dead letter that the task becomes; None for none.
+        """
+        keys = self._place.keys
+        names = [self._lanes[delivery.lane], keys.record(delivery.task_id)]
+        names += [keys.output(delivery.task_id), keys.moved, keys.dead, keys.letters]
+        names.append(keys.own[Priority.NORMAL])
+        told = self._place.told(delivery.producer)
+        args = [*self._fence(delivery), delivery.task_id, record, ttl_ms or "", told, following]
+        return await self._stored(END, names, [*args, *(letter.as_fields() if letter else ())])
 
     async def release(self, delivery: Delivery, entry: Entry, record: bytes) -> bool:
         """Hand a task back to its queue at once; False if the lease was lost.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from castwork.model.queue import Queue
+from castwork.model.record import TaskStatus
 from castwork.model.settings import Limits
 from castwork.redis.connections import Connections
 from castwork.store.claims import Claims
@@ -26,6 +29,8 @@ class QueueStore:
 
     Attributes:
         queue: the queue.
+        follow_up: makes the field `call` of the task that follows the end of another, empty where
+            none does.
         place: the queue's keys, and the way to their server.
         enqueues: how tasks get in.
         records: what is known of tasks.
@@ -47,6 +52,7 @@ class QueueStore:
         self._limits = limits
         self._namespace = namespace
         self._twin: QueueStore | None = None
+        self.follow_up: Callable[[TaskStatus], bytes] = lambda _: b""
         self.place = place = QueuePlace(connections, namespace, queue)
         self.enqueues = Enqueues(place)
         self.records = Records(place)
@@ -66,6 +72,7 @@ class QueueStore:
         if self._twin is None:
             connections = self.place.connections.twin
             self._twin = QueueStore(connections, self._namespace, self.queue, self._limits)
+            self._twin.follow_up = self.follow_up
         return self._twin
 
     def claims(self, worker_id: str) -> Claims:

@@ -79,12 +79,13 @@ class Records:
         raw = await self._place.call("GET", keys.record(task_id))  # the task has ended meanwhile
         return Record(TaskState.QUEUED) if raw is None else decode_record(raw)
 
-    async def cancel(self, task_id: str, known: Record) -> TaskState | None:
+    async def cancel(self, task_id: str, known: Record, following: bytes = b"") -> TaskState | None:
         """Cancel a task at once while it waits; else tell its worker to cancel it.
 
         Args:
             task_id: the task.
             known: what is known of the task, for its final record.
+            following: the field `call` of the task that follows this end; empty for none.
 
         Returns:
             The task's status: `cancelled`, another final status, or `running` when its worker was
@@ -115,6 +116,7 @@ class Records:
                 self._place.queue.group,
                 self._place.told(producer_of(task_id)),
                 int(self._place.queue.owned),
+                following,
             ],
         )
         return None if reply == b"unknown" else TaskState(reply.decode())

@@ -49,6 +49,7 @@ class Catalog:
         self._bounds: dict[str, QueueSettings] = {}
         self._handles: dict[str, PublicQueue] = {}
         self._adopting: dict[str, Function] = {}
+        self._following: dict[bytes, Function] = {}
         #: The stores of adopted streams by what their tasks' ids begin with.
         self._adopted_ids: dict[str, QueueStore] = {}
 
@@ -226,6 +227,10 @@ class Catalog:
         self._functions[function.name] = function
         self._by_wire_name[function.wire_name] = function
 
+    def add_following(self, function: Function) -> None:
+        """Register a function of tasks that follow the ends of others; nobody else enqueues it."""
+        self._following[function.wire_name] = function
+
     def _abandon(self, function: Function) -> None:
         """Let another function adopt a function's stream."""
         self._adopting.pop(function.store.place.keys.prefix, None)
@@ -264,7 +269,7 @@ class Catalog:
 
     def find(self, wire_name: bytes) -> Function | None:
         """Find a function that runs here by its name as it stands in entries."""
-        function = self._by_wire_name.get(wire_name)
+        function = self._by_wire_name.get(wire_name) or self._following.get(wire_name)
         return None if function is None or function.is_remote else function
 
     def adopting(self, store: QueueStore) -> Function:

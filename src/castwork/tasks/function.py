@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -23,6 +23,7 @@ from castwork.store.queue_store import QueueStore
 from castwork.tasks.by import key_of
 from castwork.tasks.call import Call
 from castwork.tasks.chain import Chain
+from castwork.tasks.end_hooks import EndHook, EndHooks, Final, add_hook
 from castwork.tasks.many import enqueue_encoded, tasks_of
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
@@ -30,6 +31,7 @@ from castwork.tasks.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
+H = TypeVar("H", bound=EndHook)
 C = TypeVar("C")
 
 
@@ -40,11 +42,13 @@ class Submission(msgspec.Struct):
         producer: enqueues; it has a twin for callers without an event loop.
         find_producer: the producer of the queue of a name; raises DefinitionError.
         around: the wrappers that are called around each enqueue.
+        hooks: what is called when tasks have ended.
     """
 
     producer: Producer
     find_producer: Callable[[str], Producer]
     around: Chain
+    hooks: EndHooks
 
 
 class TaskFunction(Generic[P, R]):
@@ -191,6 +195,11 @@ class TaskFunction(Generic[P, R]):
         return self.handle(task_id, created, since if created else None)
 
     @property
+    def is_hooked(self) -> bool:
+        """Whether any end of its tasks is wanted."""
+        return self._submission.hooks.are_of(self.name)
+
+    @property
     def producer(self) -> Producer:
         """Enqueues the function's calls, without the wrappers around them."""
         return self._submission.producer
@@ -277,6 +286,23 @@ class TaskFunction(Generic[P, R]):
             WouldBlock: inside of a coroutine task.
         """
         return self.enqueue_encoded_sync(self.signature.encode(args, kwargs))
+
+    @overload
+    def on_end(self, hook: H, /) -> H: ...
+    @overload
+    def on_end(self, *states: Final) -> Callable[[H], H]: ...
+
+    def on_end(self, *given: Any) -> Any:
+        """Have a function called with the final `TaskStatus` when a task of this one has ended.
+
+        As `@infer.on_end`, or `@infer.on_end("failed", "dead")` for some ends. It is called by a
+        worker of the queue, at least once, after the outcome is stored, and also when the task's
+        worker was lost: let it be repeatable. The status has the arguments, too.
+
+        Raises:
+            DefinitionError: no task ends in such a state.
+        """
+        return add_hook(self._submission.hooks, self.name, given)
 
     def task(self, task_id: str = "", *, id: str = "") -> Task[R]:  # noqa: A002
         """The handle on a task of this function.

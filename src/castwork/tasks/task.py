@@ -209,8 +209,18 @@ class Task(Generic[R_co]):
         record = await records.read(self.id)
         if record is None:
             raise TaskNotFound(f"no task {self.id}: it never was, or its record expired")
-        status = await records.cancel(self.id, record)
+        status = await records.cancel(self.id, record, await self._following(record))
         return TaskState.RUNNING if status is None else status
+
+    async def _following(self, record: Record) -> bytes:
+        """What follows if the task is cancelled now."""
+        cancelled = Record(TaskState.CANCELLED, record.task, record.attempts)
+        status = status_of(self.id, self.queue, cancelled)
+        if not self._store.follow_up(status):
+            return b""
+        with suppress(UndecodableEntry):
+            status.arguments = await self.arguments()
+        return self._store.follow_up(status)
 
     async def chunks(self, after: str | None = None) -> AsyncIterator[Chunk]:
         """Follow the output until the task ends.

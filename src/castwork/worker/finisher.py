@@ -18,6 +18,7 @@ from castwork.worker.outcome import Bury, Drop, Finish, Outcome, Park, Release, 
 from castwork.worker.workload import Workload
 from castwork.worker.written import (
     dead_record,
+    ended_task,
     final_record,
     letter_of,
     next_entry,
@@ -59,16 +60,21 @@ class Finisher:
 
     def take(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take an attempt's outcome, to be stored soon."""
-        if isinstance(outcome, Finish):
+        runnable = attempt.runnable
+        if runnable is not None and runnable.hooked and isinstance(outcome, Finish | Bury):
+            self._keep(self._loop.create_task(self._end(attempt, outcome)))
+        elif isinstance(outcome, Finish):
             self._ready.append((attempt, outcome))
             if self._committing is None:
                 self._committing = self._loop.create_task(self._commit())
         elif isinstance(outcome, Drop):
             self._lost(attempt)
         else:
-            task = self._loop.create_task(self._store(attempt, outcome))
-            self._others.add(task)
-            task.add_done_callback(self._others.discard)
+            self._keep(self._loop.create_task(self._store(attempt, outcome)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._others.add(task)
+        task.add_done_callback(self._others.discard)
 
     async def drain(self) -> None:
         """Wait until every outcome taken so far is stored, lost or given up."""
@@ -126,15 +132,42 @@ class Finisher:
             counts[status] = counts.get(status, 0) + 1
             # Stored, so the lease was this attempt's: no later one is held for the entry.
             held[attempt.lane].pop(attempt.entry_id, None)
-            if attempt.meta is not None and attempt.meta.key_until:
+            if attempt.meta is not None:
                 self._free(attempt)
         self._workload.signal()
 
     def _free(self, attempt: Attempt) -> None:
         """Free the key of a task that has ended."""
-        task = self._loop.create_task(free_key(self._workload.store, attempt))
-        self._others.add(task)
-        task.add_done_callback(self._others.discard)
+        if attempt.meta is not None and attempt.meta.key_until:
+            self._keep(self._loop.create_task(free_key(self._workload.store, attempt)))
+
+    # -- ends that somebody wants to hear of --------------------------------------------
+
+    async def _end(self, attempt: Attempt, outcome: Finish | Bury) -> None:
+        """Store an end together with the task that follows it, if one does."""
+        ended = ended_task(attempt, outcome, self._worker_id, self._workload.queue)
+        following = self._workload.store.follow_up(ended.status)
+        if not following:
+            if isinstance(outcome, Bury):
+                await self._store(attempt, outcome)
+            else:
+                self._ready.append((attempt, outcome))
+                if self._committing is None:
+                    self._committing = self._loop.create_task(self._commit())
+            return
+        if isinstance(outcome, Bury):
+            self._log_dead(attempt, outcome)
+
+        async def send_and_count() -> None:
+            if await self._outcomes.end(
+                attempt, ended.record, ended.ttl_ms, following, ended.letter
+            ):
+                self._let_go(attempt, "bury" if ended.letter else ended.status.status.value)
+                self._free(attempt)
+            else:
+                self._lost(attempt)
+
+        await self._until_answered(send_and_count, [attempt])
 
     # -- the others, one by one ---------------------------------------------------------
 
@@ -196,7 +229,7 @@ class Finisher:
                 kept_s,
             )
 
-    def _bury(self, attempt: Attempt, outcome: Bury) -> Callable[[], Awaitable[bool]]:
+    def _log_dead(self, attempt: Attempt, outcome: Bury) -> None:
         logger.warning(
             "%s %s is dead after %d attempt%s: %s: %s",
             self._workload.queue.noun,
@@ -206,6 +239,9 @@ class Finisher:
             printable(outcome.error.type),
             printable(outcome.error.message),
         )
+
+    def _bury(self, attempt: Attempt, outcome: Bury) -> Callable[[], Awaitable[bool]]:
+        self._log_dead(attempt, outcome)
         record = b""
         if self._keeps_records:
             record = dead_record(attempt, outcome.error, self._worker_id)

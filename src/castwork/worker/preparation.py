@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from castwork.channels.handlers import call_handler
+from castwork.redis.handlers import call_handler
 from castwork.tasks.resource import Resource, Resources
 
 logger = logging.getLogger(__name__)

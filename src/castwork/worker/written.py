@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from typing import NamedTuple
 
 import msgspec
 
+from castwork.model.codec import decode_any
 from castwork.model.entry import Entry, Meta
-from castwork.model.queue import Lane
-from castwork.model.record import ErrorInfo, Record, encode_record
+from castwork.model.queue import Lane, Queue
+from castwork.model.record import (
+    ErrorInfo,
+    Record,
+    TaskStatus,
+    decode_record,
+    encode_record,
+    status_of,
+)
 from castwork.model.states import TaskState
 from castwork.store.letter import Letter
 from castwork.worker.attempt import Attempt
-from castwork.worker.outcome import Finish
+from castwork.worker.outcome import Bury, Finish
 
 #: Failures kept with a task.
 _ERRORS_KEPT = 5
@@ -48,6 +58,39 @@ def dead_record(attempt: Attempt, error: ErrorInfo, worker_id: str) -> bytes:
             error=error,
         )
     )
+
+
+class EndedTask(NamedTuple):
+    """What is written of one task that has ended.
+
+    Attributes:
+        record: its final record.
+        ttl_ms: how long the record is kept; None for good.
+        letter: the dead letter that it becomes; None for none.
+        status: what those are told who want to hear of it.
+    """
+
+    record: bytes
+    ttl_ms: int | None
+    letter: Letter | None
+    status: TaskStatus
+
+
+def ended_task(attempt: Attempt, outcome: Finish | Bury, worker_id: str, queue: Queue) -> EndedTask:
+    """What is written of a task that has ended, by itself."""
+    letter, ttl_ms = None, None
+    if isinstance(outcome, Bury):
+        record = dead_record(attempt, outcome.error, worker_id)
+        letter = letter_of(attempt, outcome.error, queue.lanes[attempt.lane])
+    else:
+        record = final_record(attempt, outcome, worker_id, time.time())
+        ttl_ms = attempt.result_ttl_ms
+    status = status_of(attempt.task_id, queue.name, decode_record(record))
+    with suppress(ValueError, RecursionError):
+        status.arguments = decode_any(attempt.args)
+    if (meta := attempt.meta) is not None:
+        status.owner, status.tenant, status.labels = meta.owner, meta.tenant, meta.labels
+    return EndedTask(record, ttl_ms, letter, status)
 
 
 def waiting_record(

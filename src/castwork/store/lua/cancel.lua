@@ -8,6 +8,7 @@
 -- ARGV  1 id   2 place that the id names ('': none)   3 nonce of the entry at that place
 --       4 record of the cancelled task   5 ttl_ms   6 control channel   7 group   8 channel
 --       9 1: entries of the adopted stream may be deleted
+--       10 call of the task that follows the end ('': none), which goes to the normal lane
 -- RETURN  status: 'cancelled', another final one, 'running' (its worker was told), 'unknown'
 -- USES is_ahead
 local call, id = redis.call, ARGV[1]
@@ -46,6 +47,7 @@ if removed == 0 then
   return (raw or found) and 'running' or 'unknown'
 end
 call('HDEL', KEYS[4], id)
+if ARGV[10] ~= '' then call('XADD', KEYS[6], '*', 'call', ARGV[10]) end
 call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
 call('PEXPIRE', KEYS[8], ARGV[5])
 redis.pcall('PUBLISH', ARGV[8], KEYS[1] .. '\n' .. ARGV[4])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from castwork.channels.handlers import call_handler
+from castwork.redis.handlers import call_handler
 
 
 class Called:

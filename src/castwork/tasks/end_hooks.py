@@ -1,0 +1,117 @@
+"""EndHooks: functions that are called when tasks have ended, by a task that follows each end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from castwork.model.entry import wire_name
+from castwork.model.errors import DefinitionError
+from castwork.model.ids import new_digits, new_producer
+from castwork.model.record import TaskStatus
+from castwork.redis.handlers import call_handler
+
+#: How a task may end.
+Final = Literal["succeeded", "failed", "dead", "cancelled", "expired"]
+
+#: Takes the final status; a plain function is called in a thread.
+EndHook = Callable[[TaskStatus], Awaitable[None] | None]
+
+#: Stands behind the name of a function in that of the task that follows the end of its tasks.
+SUFFIX = ":on_end"
+
+_FINAL = ("succeeded", "failed", "dead", "cancelled", "expired")
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(TaskStatus).decode
+
+
+class EndHooks:
+    """The hooks of an app, for all its functions or for one.
+
+    A task whose end is wanted is followed by one that calls the hooks, enqueued in the step that
+    stores the outcome: so they are called at least once, whatever becomes of the worker.
+    """
+
+    def __init__(self) -> None:
+        self._hooks: list[tuple[str, tuple[str, ...], EndHook]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no hooks."""
+        return not self._hooks
+
+    def add(self, function: str, states: Sequence[str], hook: EndHook) -> None:
+        """Add a hook.
+
+        Args:
+            function: name of the task function; empty for all.
+            states: how tasks end that it is called for; empty for all.
+            hook: the function.
+
+        Raises:
+            DefinitionError: no task ends in such a state.
+        """
+        for state in states:
+            if state not in _FINAL:
+                raise DefinitionError(f"no task ends as {state!r}: use {', '.join(_FINAL)}")
+        self._hooks.append((function, tuple(states) or _FINAL, hook))
+
+    def are_of(self, function: str) -> bool:
+        """Whether any end of a function's tasks is wanted."""
+        return any(name in ("", function) for name, _, _ in self._hooks)
+
+    def want(self, function: str, state: str) -> bool:
+        """Whether such an end of a function's tasks is wanted."""
+        return any(name in ("", function) and state in ends for name, ends, _ in self._hooks)
+
+    def follow_up(self, status: TaskStatus) -> bytes:
+        """The field `call` of the task that follows an end; empty where nobody wants it."""
+        if not self.want(status.task, status.status.value):
+            return b""
+        nonce = new_producer() + new_digits()
+        name = wire_name(status.task + SUFFIX)
+        return b'%b %b {"status":%b}' % (name, nonce.encode(), _encode(status))
+
+    def runner(self, function: str) -> Callable[[dict[str, Any]], Awaitable[None]]:
+        """The function of the task that follows the ends of a function's tasks."""
+
+        async def on_end(status: dict[str, Any]) -> None:
+            ended = _decode(_encode(status))
+            wanted = [
+                hook
+                for name, ends, hook in self._hooks
+                if name in ("", function) and ended.status.value in ends
+            ]
+            # One that fails keeps no other from being called, this time; all are called again.
+            replies = await asyncio.gather(
+                *(call_handler(hook, ended) for hook in wanted), return_exceptions=True
+            )
+            for reply in replies:
+                if isinstance(reply, BaseException):
+                    raise reply
+
+        return on_end
+
+
+def add_hook(hooks: EndHooks, function: str, given: tuple[Any, ...]) -> Any:
+    """Add a hook as a decorator does that may have states, and return what the decorator returns.
+
+    Args:
+        hooks: where to add it.
+        function: name of the task function; empty for all.
+        given: the hook alone, or names of states.
+    """
+    if len(given) == 1 and callable(given[0]):
+        hooks.add(function, (), given[0])
+        return given[0]
+    EndHooks().add("", given, lambda _: None)  # refuses what is no state, at once
+
+    def declare(hook: EndHook) -> EndHook:
+        hooks.add(function, given, hook)
+        return hook
+
+    return declare
