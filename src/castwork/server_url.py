@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +82,15 @@ class ServerUrl:
         if not found:
             raise ServerUnavailable(f"no process runs the embedded server of {url}")
         return found
+
+    @contextmanager
+    def overridden(self, url: str) -> Iterator[None]:
+        """Have another URL replace all others inside of a block."""
+        before, self.override = self.override, url
+        try:
+            yield
+        finally:
+            self.override = before
 
     def close(self) -> None:
         """Leave the embedded server."""

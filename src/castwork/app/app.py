@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from castwork.app.declarations import Declarations
 from castwork.app.plain_client import PlainClients
 from castwork.inspect.inspector import Inspector
+from castwork.model.call_options import CallSettings
 from castwork.model.credentials import CredentialSource
 from castwork.model.errors import DefinitionError
 from castwork.model.names import quoted
@@ -22,6 +24,7 @@ from castwork.store.look import QueueInfo
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.call import Call
 from castwork.tasks.catalog import Catalog
+from castwork.tasks.chain import Wrapper
 from castwork.tasks.dead_letters import DeadLetters
 from castwork.tasks.end_hooks import SUFFIX
 from castwork.tasks.function import TaskFunction
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from castwork.worker.worker import Worker
 
 R = TypeVar("R")
+Submit = Callable[[Any, CallSettings, bytes], Awaitable[Task[Any]]]
 
 
 class App(Declarations):
@@ -186,11 +190,11 @@ class App(Declarations):
         """The functions of the tasks that follow the ends of others."""
         made = []
         for function in self._catalog:
-            if self._end_hooks.are_of(function.name) and not function.is_remote:
+            if self.end_hooks.are_of(function.name) and not function.is_remote:
                 settings = TaskSettings(
                     name=function.name + SUFFIX, attempts=10, result_ttl=60.0, keep_result=False
                 )
-                runner = self._end_hooks.runner(function.name)
+                runner = self.end_hooks.runner(function.name)
                 made.append(self._make(runner, settings, function.store))
         return made
 
@@ -228,6 +232,21 @@ class App(Declarations):
     def enqueue_many_sync(self, calls: Iterable[Call[R]]) -> list[Task[R]]:
         """`enqueue_many` for callers without an event loop; raises as it, and WouldBlock."""
         return enqueue_many_sync(calls)
+
+    @contextmanager
+    def wrapping_enqueues(self, wrapper: Wrapper) -> Iterator[None]:
+        """Have a wrapper called around each enqueue inside of a block, as a test does."""
+        with self._around_enqueue.with_wrapper(wrapper):
+            yield
+
+    @contextmanager
+    def submitting_by(self, submit: Submit) -> Iterator[None]:
+        """Have calls go elsewhere than to the queues inside of a block, as a test does."""
+        before, self._elsewhere.submit = self._elsewhere.submit, submit
+        try:
+            yield
+        finally:
+            self._elsewhere.submit = before
 
     # -- finding ------------------------------------------------------------------------
 

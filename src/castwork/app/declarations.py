@@ -33,7 +33,7 @@ from castwork.tasks.catalog import Catalog
 from castwork.tasks.chain import Chain, Proceed, ProceedSync
 from castwork.tasks.decorators import ForgettingDecorator, ResourceDecorator, TaskDecorator
 from castwork.tasks.end_hooks import EndHook, EndHooks, Final, add_hook
-from castwork.tasks.function import Submission, TaskFunction
+from castwork.tasks.function import Elsewhere, Submission, TaskFunction
 from castwork.tasks.kinds import (
     CoroutineFunction,
     PlainFunction,
@@ -84,7 +84,8 @@ class Declarations:
         self._producers: dict[str, Producer] = {}
         self._around_enqueue = Chain()
         self._around_task = Chain()
-        self._end_hooks = EndHooks()
+        self.end_hooks = EndHooks()
+        self._elsewhere = Elsewhere()
         self._catalog = Catalog(self._open_store)
         self._groups: dict[str, tuple[GroupHandler, TaskFunction[..., Any]]] = {}
         self._start_hooks: list[StartHook] = []
@@ -211,7 +212,11 @@ class Declarations:
         self, function: Callable[..., Any], settings: TaskSettings, store: QueueStore
     ) -> TaskFunction[..., Any]:
         submission = Submission(
-            self._producer(store), self._find_producer, self._around_enqueue, self._end_hooks
+            self._producer(store),
+            self._find_producer,
+            self._around_enqueue,
+            self.end_hooks,
+            self._elsewhere,
         )
         return make_task_function(function, settings, store, submission)
 
@@ -228,7 +233,7 @@ class Declarations:
     def _open_store(self, queue: Queue) -> QueueStore:
         settings = self.settings
         store = QueueStore(self._connections, settings.namespace, queue, settings.limits)
-        store.follow_up = self._end_hooks.follow_up
+        store.follow_up = self.end_hooks.follow_up
         return store
 
     def queue(
@@ -365,7 +370,7 @@ class Declarations:
 
         As `@app.on_end`, or `@app.on_end("failed", "dead")` for some ends.
         """
-        return add_hook(self._end_hooks, "", given)
+        return add_hook(self.end_hooks, "", given)
 
     def on_worker_start(self, hook: Hook) -> Hook:
         """Have every worker call a function before it claims tasks: to load a model, say.

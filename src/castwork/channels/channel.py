@@ -85,7 +85,7 @@ class Channel(Generic[E]):
         self._connections = connections
         self._namespace = namespace
         self._histories = Histories.of_channel(connections, namespace, name, keeps=history > 0)
-        self._publisher = Publisher(self._histories, codec, keep=history)
+        self.publisher = Publisher(self._histories, codec, keep=history)
         self._handlers: list[Handler] = []
         self.groups: list[GroupHandler] = []
         self._subscription: Subscription[E] | None = None
@@ -95,6 +95,11 @@ class Channel(Generic[E]):
 
     def __repr__(self) -> str:
         return f"Channel({self.name!r}, history={self.history})"
+
+    @property
+    def handlers(self) -> list[Handler]:
+        """The handlers of this process."""
+        return list(self._handlers)
 
     @property
     def has_history(self) -> bool:
@@ -120,11 +125,11 @@ class Channel(Generic[E]):
             ConnectionFailed: no server in time; nothing was done.
             QueueFull: a group holds up far more events than the history keeps.
         """
-        return await self._publisher.publish(event)
+        return await self.publisher.publish(event)
 
     def publish_sync(self, event: E) -> Receipt:
         """`publish` for callers without an event loop; raises as it, and WouldBlock."""
-        return self._publisher.publish_sync(event, name="publish")
+        return self.publisher.publish_sync(event, name="publish")
 
     @overload
     def subscribe(self, handler: H, /) -> H: ...

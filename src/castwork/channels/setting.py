@@ -45,7 +45,7 @@ class Setting(Generic[T]):
         self.value = default
         self.codec = codec
         self._histories = Histories.of_setting(connections, namespace, name)
-        self._publisher = Publisher(self._histories, codec, keep=1)
+        self.publisher = Publisher(self._histories, codec, keep=1)
         self._subscription: Subscription[T] | None = None
 
     def __repr__(self) -> str:
@@ -61,11 +61,11 @@ class Setting(Generic[T]):
             InvalidArguments: the value is not of the setting's type.
             ConnectionFailed: no server in time.
         """
-        return await self._publisher.publish(value)
+        return await self.publisher.publish(value)
 
     def set_sync(self, value: T) -> Receipt:
         """`set` for callers without an event loop; raises as it, and WouldBlock."""
-        return self._publisher.publish_sync(value, name="set")
+        return self.publisher.publish_sync(value, name="set")
 
     async def start(self) -> None:
         """Read the current value and follow its changes.

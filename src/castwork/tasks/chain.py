@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 Proceed = Callable[[], Awaitable[Any]]
@@ -31,6 +32,15 @@ class Chain:
     def add(self, wrapper: Wrapper) -> None:
         """Add a wrapper, inside of the wrappers that were added before."""
         self._wrappers.append(wrapper)
+
+    @contextmanager
+    def with_wrapper(self, wrapper: Wrapper) -> Iterator[None]:
+        """Have one more wrapper, the innermost, inside of a block."""
+        self._wrappers.append(wrapper)
+        try:
+            yield
+        finally:
+            self._wrappers.remove(wrapper)
 
     def add_plain(self, wrapper: PlainWrapper) -> None:
         """Add a wrapper around plain functions, which runs in their threads."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 import msgspec
@@ -43,12 +43,24 @@ class Submission(msgspec.Struct):
         find_producer: the producer of the queue of a name; raises DefinitionError.
         around: the wrappers that are called around each enqueue.
         hooks: what is called when tasks have ended.
+        elsewhere: takes the calls in the queue's stead, in tests without a server.
     """
 
     producer: Producer
     find_producer: Callable[[str], Producer]
     around: Chain
     hooks: EndHooks
+    elsewhere: Elsewhere
+
+
+class Elsewhere(msgspec.Struct):
+    """Where the calls of an app go instead of its queues; shared by all its functions.
+
+    Attributes:
+        submit: takes a function, the options of a call and its arguments as JSON; None for queues.
+    """
+
+    submit: Callable[[Any, CallSettings, bytes], Awaitable[Task[Any]]] | None = None
 
 
 class TaskFunction(Generic[P, R]):
@@ -189,7 +201,7 @@ class TaskFunction(Generic[P, R]):
         if on_portal:
             producer = producer.twin
         since = time.monotonic()
-        if not self._submission.around.is_empty:
+        if self.is_wrapped:
             return await self._submit_wrapped(producer, arguments)
         task_id, created = await producer.enqueue(self.plan_of(arguments), arguments)
         return self.handle(task_id, created, since if created else None)
@@ -206,14 +218,19 @@ class TaskFunction(Generic[P, R]):
 
     @property
     def is_wrapped(self) -> bool:
-        """Whether wrappers are called around each enqueue."""
-        return not self._submission.around.is_empty
+        """Whether wrappers are called around each enqueue, or calls go elsewhere."""
+        submission = self._submission
+        return not submission.around.is_empty or submission.elsewhere.submit is not None
 
     async def _submit_wrapped(self, producer: Producer, arguments: bytes) -> Task[R]:
         """Enqueue inside of the wrappers, which may change whose task it is."""
         call, made, since = Call(self, arguments), [], time.monotonic()
 
         async def innermost() -> Task[R]:
+            elsewhere = self._submission.elsewhere.submit
+            if elsewhere is not None:
+                made.append(await elsewhere(self, self._keyed(call), arguments))
+                return made[-1]
             plan = self._fixed(self._make_plan(call.settings()), arguments)
             task_id, created = await producer.enqueue(plan, arguments)
             made.append(self.handle(task_id, created, since if created else None))
@@ -238,6 +255,13 @@ class TaskFunction(Generic[P, R]):
         if self._key_by is not None and plan.key is None:
             plan = plan.with_key(self._key_by(Call(self, arguments)))
         return plan.from_now() if plan.names_moments else plan
+
+    def _keyed(self, call: Call[R]) -> CallSettings:
+        """The options of a call, with the key that its arguments give it."""
+        settings = call.settings()
+        if self._key_by is None or settings.key is not None:
+            return settings
+        return msgspec.structs.replace(settings, key=self._key_by(call))
 
     def _make_plan(self, settings: CallSettings) -> Plan:
         return Plan(self.settings.name, settings, self._canonical)
@@ -312,6 +336,12 @@ class TaskFunction(Generic[P, R]):
             id: or the id that the caller chose for the task.
         """
         return self.handle(task_id or own_id(self.queue.id_prefix, id))
+
+    def handle_like(self, task: Task[Any], *, created: bool) -> Task[R]:
+        """A second handle on a task, which says whether this call made it."""
+        other = copy.copy(task)
+        other.created = created
+        return other
 
     def handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
         """The handle on a task of this function.

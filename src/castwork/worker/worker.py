@@ -150,6 +150,16 @@ class Worker:
         """Begin to stop: no new tasks, the running ones get the grace period."""
         self._stopping.set()
 
+    async def lose(self) -> None:
+        """Let go of all tasks without a word, as if the process had been killed: for tests.
+
+        What runs is ended, and its outcome dropped; its leases run out.
+        """
+        for queue in self._queues:
+            for attempt in queue.workload.attempts:
+                attempt.end(Ending.LOST)
+        await self.__aexit__(None, None, None)
+
     async def __aenter__(self) -> Self:
         self._background = asyncio.create_task(self.run())
         self._background.add_done_callback(self._log_crash)
