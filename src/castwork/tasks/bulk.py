@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from castwork.tasks.gatherer import MOST, MOST_BYTES
@@ -16,27 +16,26 @@ R = TypeVar("R")
 _UNDER_WAY = 8
 
 
-def group(items: Iterable[T], size: Callable[[T], int]) -> list[list[T]]:
-    """Items in groups of bounded count and bytes, in order.
+def group(sizes: Sequence[int]) -> list[slice]:
+    """Items in groups of bounded count and bytes, in order, as slices.
 
     Args:
-        items: the items.
-        size: bytes of one.
+        sizes: bytes of each item.
     """
-    groups: list[list[T]] = []
-    room = 0
-    for item in items:
-        needed = size(item)
-        room -= needed
-        if room < 0 or len(groups[-1]) >= MOST:
-            groups.append([])
-            room = MOST_BYTES - needed
-        groups[-1].append(item)
+    groups: list[slice] = []
+    begin, room = 0, MOST_BYTES
+    for number, size in enumerate(sizes):
+        room -= size
+        if number > begin and (room < 0 or number - begin == MOST):
+            groups.append(slice(begin, number))
+            begin, room = number, MOST_BYTES - size
+    if sizes:
+        groups.append(slice(begin, len(sizes)))
     return groups
 
 
 async def send_groups(
-    groups: Sequence[list[T]], send: Callable[[list[T]], Awaitable[list[R]]]
+    groups: Sequence[T], send: Callable[[T], Awaitable[list[R]]]
 ) -> list[list[R] | BaseException | None]:
     """Send groups in order, until one fails.
 

@@ -24,7 +24,7 @@ from castwork.tasks.by import key_of
 from castwork.tasks.call import Call
 from castwork.tasks.chain import Chain
 from castwork.tasks.end_hooks import EndHook, EndHooks, Final, add_hook
-from castwork.tasks.many import enqueue_encoded, tasks_of
+from castwork.tasks.many import Outcome, enqueue_encoded, tasks_of
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
 from castwork.tasks.task import Task
@@ -244,11 +244,14 @@ class TaskFunction(Generic[P, R]):
             )
         return made[-1]
 
+    @property
+    def fixed_plan(self) -> Plan | None:
+        """How all calls are enqueued; None where it depends on the arguments or the time."""
+        return self._plan if self._key_by is None and not self._plan.names_moments else None
+
     def plan_of(self, arguments: bytes) -> Plan:
         """How a call is enqueued now."""
-        if self._key_by is None and not self._plan.names_moments:
-            return self._plan
-        return self._fixed(self._plan, arguments)
+        return self.fixed_plan or self._fixed(self._plan, arguments)
 
     def _fixed(self, plan: Plan, arguments: bytes) -> Plan:
         """A plan in which nothing depends on the arguments or on the time of the call any more."""
@@ -299,8 +302,13 @@ class TaskFunction(Generic[P, R]):
                 f"{len(encoded)} calls of {self.name!r} have one id or key, so that only the first"
                 " would become a task: give each call its own, with options() and enqueue()"
             )
-        outcome = await enqueue_encoded([(self, arguments) for arguments in encoded])
-        return tasks_of([outcome])
+        plan = self.fixed_plan
+        if plan is None or self.is_wrapped:
+            return tasks_of([await enqueue_encoded([(self, arguments) for arguments in encoded])])
+        since = time.monotonic()
+        accepted, error = await self.producer.enqueue_alike(plan, encoded)
+        tasks = [one and self.handle(one[0], one[1], since if one[1] else None) for one in accepted]
+        return tasks_of([Outcome(tasks, error)])
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """Enqueue a call from a thread, Flask, Django or a script.

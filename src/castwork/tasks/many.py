@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from castwork.model.errors import PartlyEnqueued
 from castwork.redis.portal import portal
 from castwork.tasks.call import Call
-from castwork.tasks.producer import Accepted, Producer
+from castwork.tasks.producer import Producer
 from castwork.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -58,23 +58,47 @@ def enqueue_many_sync(calls: Iterable[Call[Any]]) -> list[Task[Any]]:
 
 async def enqueue_encoded(calls: Sequence[Encoded], *, on_portal: bool = False) -> Outcome:
     """Enqueue calls, those of one queue together."""
-    if any(function.is_wrapped for function, _ in calls):
+    functions = list({id(function): function for function, _ in calls}.values())
+    if any(function.is_wrapped for function in functions):
         return await _one_by_one(calls, on_portal=on_portal)
-    since = time.monotonic()
-    by_producer: dict[Producer, list[int]] = {}
-    for number, (function, _) in enumerate(calls):
-        by_producer.setdefault(function.producer, []).append(number)
     tasks: list[Task[Any] | None] = [None] * len(calls)
-    for producer, numbers in by_producer.items():
-        own = producer.twin if on_portal else producer
-        some = [calls[number] for number in numbers] if len(by_producer) > 1 else calls
-        planned = [(function.plan_of(encoded), encoded) for function, encoded in some]
-        accepted, error = await own.enqueue_many(planned)
-        for number, (function, _), taken in zip(numbers, some, accepted, strict=True):
-            tasks[number] = _handle(function, taken, since)
+    for producer, own in _by_producer(functions).items():
+        numbers: Sequence[int] = range(len(calls))
+        if len(own) < len(functions):
+            numbers = [n for n, (function, _) in enumerate(calls) if function in own]
+        used = producer.twin if on_portal else producer
+        error = await _enqueue_some(used, calls, numbers, tasks)
         if error is not None:
             return Outcome(tasks, error)
     return Outcome(tasks, None)
+
+
+def _by_producer(
+    functions: Sequence[TaskFunction[..., Any]],
+) -> dict[Producer, set[TaskFunction[..., Any]]]:
+    by_producer: dict[Producer, set[TaskFunction[..., Any]]] = {}
+    for function in functions:
+        by_producer.setdefault(function.producer, set()).add(function)
+    return by_producer
+
+
+async def _enqueue_some(
+    producer: Producer,
+    calls: Sequence[Encoded],
+    numbers: Sequence[int],
+    tasks: list[Task[Any] | None],
+) -> BaseException | None:
+    """Enqueue some of the calls, note their tasks, and return the first error."""
+    since = time.monotonic()
+    some = [calls[number] for number in numbers]
+    planned = [(function.plan_of(encoded), encoded) for function, encoded in some]
+    accepted, error = await producer.enqueue_many(planned)
+    for number, taken in zip(numbers, accepted, strict=True):
+        if taken is not None:
+            task_id, created = taken
+            since_ = since if created else None
+            tasks[number] = calls[number][0].handle(task_id, created, since_)
+    return error
 
 
 def tasks_of(outcomes: Sequence[Outcome]) -> list[Task[Any]]:
@@ -127,10 +151,3 @@ async def _one_by_one(calls: Sequence[Encoded], *, on_portal: bool) -> Outcome:
     errors = [one for one in answers if isinstance(one, BaseException)]
     tasks = [None if isinstance(one, BaseException) else one for one in answers]
     return Outcome(tasks, errors[0] if errors else None)
-
-
-def _handle(function: TaskFunction[..., Any], taken: Accepted, since: float) -> Task[Any] | None:
-    if taken is None:
-        return None
-    task_id, created = taken
-    return function.handle(task_id, created, since if created else None)

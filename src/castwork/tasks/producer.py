@@ -137,37 +137,56 @@ class Producer:
             PayloadTooLarge: as `enqueue`, before any is sent.
         """
         rows: dict[tuple[bool, Priority, bool], list[int]] = {}
-        for number, (plan, args) in enumerate(planned):
-            if len(args) > self._limit:
-                raise PayloadTooLarge("a task's arguments", len(args), self._limit)
+        for number, (plan, _) in enumerate(planned):
             rows.setdefault(plan.kind, []).append(number)
         accepted: list[Accepted] = [None] * len(planned)
-        for (is_named, _, _), numbers in rows.items():
-            row = [planned[number] for number in numbers] if len(rows) > 1 else planned
-            taken, error = await (self._send_named(row) if is_named else self._send_row(row))
+        for numbers in rows.values():
+            plans, args = zip(*(planned[number] for number in numbers), strict=True)
+            taken, error = await self.enqueue_alike(plans[0], args, plans)
             for number, one in zip(numbers, taken, strict=False):
                 accepted[number] = one
             if error is not None:
                 return accepted, error
         return accepted, None
 
-    async def _send_row(
-        self, planned: Sequence[_Planned]
+    async def enqueue_alike(
+        self, lead: Plan, args: Sequence[bytes], plans: Sequence[Plan] | None = None
     ) -> tuple[list[Accepted], BaseException | None]:
-        """Enqueue many tasks that go to one lane; returns as `enqueue_many`."""
+        """Enqueue many tasks of one kind of plan; returns and raises as `enqueue_many`.
+
+        Args:
+            lead: the plan, or one of them.
+            args: per task its arguments.
+            plans: per task its plan; None where all are the one.
+        """
+        for one in args:
+            if len(one) > self._limit:
+                raise PayloadTooLarge("a task's arguments", len(one), self._limit)
+        if lead.is_named:
+            return await self._send_named(plans or [lead] * len(args), args)
         # Their outcomes are told on a channel of their own: a process that waits for a few other
         # tasks of this producer need not hear of all these.
-        producer, lane = new_producer(), planned[0][0].lane
-        nonces = [producer + new_digits() for _ in planned]
-        calls = [
-            (plan, plan.call(nonce, args))
-            for nonce, (plan, args) in zip(nonces, planned, strict=True)
-        ]
-        groups = bulk.group(calls, lambda one: len(one[1]) + len(one[0].meta))
-        answers = await bulk.send_groups(groups, self._send_whole)
+        producer, lane = new_producer(), lead.lane
+        nonces = [producer + new_digits() for _ in args]
+        if plans is None:
+            calls = [lead.call(nonce, one) for nonce, one in zip(nonces, args, strict=True)]
+        else:
+            given = zip(plans, nonces, args, strict=True)
+            calls = [plan.call(nonce, one) for plan, nonce, one in given]
+        metas, sizes = None, list(map(len, calls))
+        if lead.meta:
+            metas = [plan.meta for plan in plans or [lead] * len(args)]
+            sizes = [size + len(meta) for size, meta in zip(sizes, metas, strict=True)]
+
+        async def send(some: slice) -> list[bytes]:
+            return await self._send_whole(Row(lane, calls[some], metas and metas[some]))
+
+        groups = bulk.group(sizes)
+        answers = await bulk.send_groups(groups, send)
         entries: list[bytes | None] = []
         for group, answer in zip(groups, answers, strict=True):
-            entries += answer if isinstance(answer, list) else [None] * len(group)
+            count = group.stop - group.start
+            entries += answer if isinstance(answer, list) else [None] * count
         accepted = [
             None if entry is None else (self._id(lane, entry, nonce), True)
             for entry, nonce in zip(entries, nonces, strict=True)
@@ -175,12 +194,13 @@ class Producer:
         return accepted, next((a for a in answers if isinstance(a, BaseException)), None)
 
     async def _send_named(
-        self, planned: Sequence[_Planned]
+        self, plans: Sequence[Plan], args: Sequence[bytes]
     ) -> tuple[list[Accepted], BaseException | None]:
         """Enqueue many tasks whose ids do not name their place, as those that wait for a time."""
         accepted: list[Accepted] = []
-        for group in bulk.group(planned, lambda one: len(one[1]) + len(one[0].meta)):
-            calls = (self.enqueue(plan, args) for plan, args in group)
+        sizes = [len(one) + len(plan.meta) for plan, one in zip(plans, args, strict=True)]
+        for some in bulk.group(sizes):
+            calls = map(self.enqueue, plans[some], args[some])
             error: BaseException | None = None
             for answer in await asyncio.gather(*calls, return_exceptions=True):
                 if isinstance(answer, BaseException):
@@ -213,11 +233,8 @@ class Producer:
             placed += [taken.depth or 0] * (len(row.calls) - len(taken.entries))
         return placed
 
-    async def _send_whole(self, group: list[_Planned]) -> list[bytes]:
-        """Enqueue calls of one lane, all or none."""
-        plan = group[0][0]
-        metas = [one.meta for one, _ in group] if plan.meta else None
-        row = Row(plan.lane, [call for _, call in group], metas)
+    async def _send_whole(self, row: Row) -> list[bytes]:
+        """Enqueue a row, all or none."""
         (taken,) = await self._enqueues.enqueue([row], whole=True)
         if taken.depth is not None:
             raise QueueFull(self._name, taken.depth)
