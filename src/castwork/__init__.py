@@ -10,6 +10,7 @@ from castwork.model.credentials import Credentials
 from castwork.model.errors import (
     CastworkError,
     KeyConflict,
+    LockTimeout,
     OutputReset,
     PartlyEnqueued,
     QueueFull,
@@ -32,6 +33,7 @@ from castwork.tasks.chain import Proceed, ProceedSync
 from castwork.tasks.context import Context, current
 from castwork.tasks.function import TaskFunction
 from castwork.tasks.kinds import CoroutineFunction, PlainFunction, StreamFunction
+from castwork.tasks.lock import Lock
 from castwork.tasks.queue import Queue
 from castwork.tasks.resource import Resource
 from castwork.tasks.schedule import Schedule
@@ -59,6 +61,8 @@ __all__ = [
     "Limits",
     "LinkSettings",
     "OutputReset",
+    "Lock",
+    "LockTimeout",
     "PartlyEnqueued",
     "PlainFunction",
     "Proceed",

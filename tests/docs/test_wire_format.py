@@ -17,7 +17,7 @@ from castwork.model.queue import Queue, adopted_queue
 from castwork.model.record import FORMAT, ErrorInfo, Record
 from castwork.model.worker_info import WorkerInfo
 from castwork.store import scripts
-from castwork.store.keys import RESERVED_PREFIXES, ChannelKeys, QueueKeys, WorkerKeys
+from castwork.store.keys import RESERVED_PREFIXES, ChannelKeys, LockKeys, QueueKeys, WorkerKeys
 from castwork.store.letter import Letter
 from castwork.store.scripts import Script
 
@@ -56,6 +56,7 @@ def test_every_key_of_channels_settings_and_workers_is_documented() -> None:
     text = prose(PAGE)
     names = [*_names(ChannelKeys.of("cw", "CHANNEL")), *_names(WorkerKeys("cw"))]
     names.append(ChannelKeys.of_setting("cw", "NAME").history)
+    names.append(LockKeys("cw", "NAME").lock)
     assert [name for name in names if f"`{name}`" not in text] == []
     assert [prefix for prefix in RESERVED_PREFIXES if f"`{prefix}`" not in text] == []
 

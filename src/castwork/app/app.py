@@ -14,6 +14,7 @@ from castwork.model.call_options import CallSettings
 from castwork.model.credentials import CredentialSource
 from castwork.model.errors import DefinitionError
 from castwork.model.names import quoted
+from castwork.model.option_values import Seconds
 from castwork.model.queue import adopted_queue
 from castwork.model.settings import AppSettings
 from castwork.model.task_options import TaskSettings
@@ -28,6 +29,7 @@ from castwork.tasks.chain import Wrapper
 from castwork.tasks.dead_letters import DeadLetters
 from castwork.tasks.end_hooks import SUFFIX
 from castwork.tasks.function import TaskFunction
+from castwork.tasks.lock import Lock
 from castwork.tasks.many import enqueue_many, enqueue_many_sync
 from castwork.tasks.queue import Queue
 from castwork.tasks.schedule import Schedule
@@ -247,6 +249,18 @@ class App(Declarations):
             yield
         finally:
             self._elsewhere.submit = before
+
+    # -- locking ------------------------------------------------------------------------
+
+    def lock(self, name: str, *, timeout: Seconds | None = None) -> Lock:
+        """A lock that one holder has at a time, for `with` and `async with`.
+
+        Args:
+            name: what is locked, as `doc:7`.
+            timeout: seconds to wait for it, or a `timedelta`; then `LockTimeout`. None waits
+                without a bound. It is not how long the lock lasts: that is until the block's end.
+        """
+        return Lock(self._connections, self.settings.namespace, name, timeout)
 
     # -- finding ------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@
   * TaskNotFound (LookupError)              no record of that task id, or it has passed its TTL
   * AmbiguousId (LookupError)               dead letters of several queues have the id
   * QueueFull                               the queue is at its `max_depth`
+  * LockTimeout (TimeoutError)              a lock was not free in time
   * KeyConflict                             the key is a task's that has other arguments
   * PartlyEnqueued                          of many calls some were accepted
   * ResultTimeout (TimeoutError)            no result yet; the task goes on
@@ -187,6 +188,10 @@ class KeyConflict(CastworkError):
             ' key_taken="join" to take that task as it is'
         )
         self.task_id = task_id
+
+
+class LockTimeout(CastworkError, TimeoutError):
+    """The lock was not free in time."""
 
 
 class WouldBlock(CastworkError, RuntimeError):

@@ -161,6 +161,14 @@ class ChannelKeys:
         return cls(f"{{{quoted(namespace, ':{}')}:setting:{setting}}}")
 
 
+class LockKeys:
+    """The key of one lock, and the Redis channel of the same name that tells when it is free."""
+
+    def __init__(self, namespace: str, name: str) -> None:
+        self.lock = f"{{{quoted(namespace, '{}')}:lock:{quoted(name, '{}')}}}"
+        self.slot = slot_of(self.lock)
+
+
 class WorkerKeys:
     """Keys of the register of live processes; no queue and no channel has keys of these names."""
 

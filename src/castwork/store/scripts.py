@@ -61,6 +61,8 @@ CANCEL = Script("cancel")
 REPLAY = Script("replay")
 PURGE = Script("purge")
 RETIRE = Script("retire")
+LOCK = Script("lock")
+UNLOCK = Script("unlock")
 BEAT = Script("beat")
 #: Not idempotent by itself: the caller sets its argument `again` when it repeats the call.
 PUBLISH = Script("publish", idempotent=False)
