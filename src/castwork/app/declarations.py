@@ -133,6 +133,7 @@ class Declarations:
             queue: name of the queue; with `stream` the name under which workers serve the stream.
             priority: `high`, `normal` or `low`, unless a call says another.
             deadline: seconds after which nobody wants a task: it expires, also while it runs.
+            old_names: names that the function had before: tasks enqueued under them run, too.
             attempts: runs that may fail before a task is dead-lettered; with 1 it is not run again
                 after a crash of its worker, either.
             timeout: seconds that one attempt may take; None for no bound.

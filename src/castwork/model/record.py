@@ -31,6 +31,11 @@ class ErrorInfo(msgspec.Struct, omit_defaults=True):
     worker: str = ""
 
 
+def cancelled_error(reason: str) -> ErrorInfo | None:
+    """What the record of a cancelled task says of the reason; nothing without one."""
+    return ErrorInfo("Cancelled", reason) if reason else None
+
+
 class TaskFacts(msgspec.Struct, omit_defaults=True):
     """What is known of a task from any side.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypedDict
 
@@ -57,6 +57,7 @@ class TaskOptions(TypedDict, total=False):
     key_ttl: Seconds
     key_until: KeyUntil
     key_taken: KeyTaken
+    old_names: Sequence[str]
     attempts: int
     timeout: Seconds | None
     result_ttl: Seconds
@@ -68,6 +69,13 @@ class TaskOptions(TypedDict, total=False):
     group: str
     keep_entries: bool
     foreign_lease: Seconds
+
+
+def _names(name: str, given: Any) -> tuple[str, ...]:
+    """The check of names: a list of text."""
+    if isinstance(given, str) or not all(isinstance(one, str) and one for one in given):
+        raise DefinitionError(f"{name} is {given!r:.60}: give a list of names")
+    return tuple(given)
 
 
 def _by(name: str, given: Any) -> Any:
@@ -103,6 +111,7 @@ _CHECKS: dict[str, Check] = {
     "key_ttl": duration(least=1, optional=True),
     "key_until": choice("started", "ended", optional=True),
     "key_taken": choice("match", "join", "replace", "debounce"),
+    "old_names": _names,
     "attempts": count(),
     "timeout": duration(above_zero=True, optional=True),
     "result_ttl": result_ttl,
@@ -133,6 +142,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
         key_ttl: as of a call, for all calls.
         key_until: as of a call, for all calls.
         key_taken: as of a call, for all calls.
+        old_names: names that the function had before: tasks enqueued under them run, too.
         attempts: runs that may fail before a task is dead-lettered; with 1 it is not run again
             after a crash of its worker, either.
         timeout: seconds that one attempt may take; None for no bound.
@@ -158,6 +168,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
     key_ttl: float | None = None
     key_until: KeyUntil | None = None
     key_taken: KeyTaken = "match"
+    old_names: tuple[str, ...] = ()
     attempts: int = 3
     timeout: float | None = 300.0
     result_ttl: float = 3600.0

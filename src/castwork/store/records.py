@@ -7,11 +7,14 @@ import asyncio
 from castwork.model.entry import has_nonce, parse_entry
 from castwork.model.errors import UndecodableEntry
 from castwork.model.ids import MadeId, parse_made_id, producer_of
-from castwork.model.record import Record, decode_record, encode_record
+from castwork.model.record import Record, cancelled_error, decode_record, encode_record
 from castwork.model.states import Priority, TaskState
 from castwork.store.adopted import Adopted
 from castwork.store.place import QueuePlace
 from castwork.store.scripts import CANCEL
+
+#: Stands between an id and the reason for its cancel on the control channel.
+CANCEL_WORD = "cancel"
 
 #: Milliseconds that a cancelled task's record is kept.
 _CANCELLED_TTL_MS = 3_600_000
@@ -79,13 +82,16 @@ class Records:
         raw = await self._place.call("GET", keys.record(task_id))  # the task has ended meanwhile
         return Record(TaskState.QUEUED) if raw is None else decode_record(raw)
 
-    async def cancel(self, task_id: str, known: Record, following: bytes = b"") -> TaskState | None:
+    async def cancel(
+        self, task_id: str, known: Record, following: bytes = b"", *, reason: str = ""
+    ) -> TaskState | None:
         """Cancel a task at once while it waits; else tell its worker to cancel it.
 
         Args:
             task_id: the task.
             known: what is known of the task, for its final record.
             following: the field `call` of the task that follows this end; empty for none.
+            reason: why, for the task and for who waits for it.
 
         Returns:
             The task's status: `cancelled`, another final status, or `running` when its worker was
@@ -102,7 +108,9 @@ class Records:
             place = f"stream:{entry}"
         elif made is not None and made.entry is not None:
             place, nonce = f"{made.lane.value}:{made.entry}", made.nonce
-        cancelled = Record(TaskState.CANCELLED, known.task, known.attempts)
+        cancelled = Record(
+            TaskState.CANCELLED, known.task, known.attempts, error=cancelled_error(reason)
+        )
         reply = await self._place.run(
             CANCEL,
             names,
@@ -117,6 +125,7 @@ class Records:
                 self._place.told(producer_of(task_id)),
                 int(self._place.queue.owned),
                 following,
+                f"{task_id}\n{CANCEL_WORD}\n{reason}" if reason else task_id,
             ],
         )
         return None if reply == b"unknown" else TaskState(reply.decode())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from castwork.model.codec import decode_any
+from castwork.model.entry import wire_name as encoded_name
 from castwork.model.errors import DefinitionError, TaskNotFound, UnknownTask
 from castwork.model.ids import prefix_of
 from castwork.model.origin import is_declared_again
@@ -209,6 +210,11 @@ class Catalog:
         Raises:
             DefinitionError: another function has the name, or the stream that it adopts.
         """
+        for name in function.settings.old_names:
+            if name in self._functions:
+                raise DefinitionError(
+                    f"{name!r} is a task function, and an old name of {function.name!r}"
+                )
         before = self._functions.get(function.name)
         if before is not None:
             if not is_declared_again(before.function, function.function):
@@ -226,6 +232,8 @@ class Catalog:
             raise
         self._functions[function.name] = function
         self._by_wire_name[function.wire_name] = function
+        for name in function.settings.old_names:
+            self._by_wire_name.setdefault(encoded_name(name), function)
 
     def add_following(self, function: Function) -> None:
         """Register a function of tasks that follow the ends of others; nobody else enqueues it."""

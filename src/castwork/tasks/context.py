@@ -30,6 +30,7 @@ class RunningAttempt(Protocol):
     number: int
     meta: Meta | None
     deadline: float
+    cancel_reason: str
 
     @property
     def queue(self) -> str:
@@ -155,6 +156,11 @@ class Context:
         and the task goes back uncounted. `lost`: another worker has the task now.
         """
         return cast("EndReason", str(self._attempt.ended_by)) if self._attempt.ended_by else None
+
+    @property
+    def cancel_reason(self) -> str:
+        """What who cancelled the task gave as the reason; empty for nothing."""
+        return self._attempt.cancel_reason
 
     def check(self) -> None:
         """Raise while the attempt is being stopped, for code in threads, which nothing interrupts.

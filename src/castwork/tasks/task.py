@@ -13,6 +13,7 @@ import msgspec
 from castwork.model.chunk import CHUNK, RESET, TRIMMED, Chunk
 from castwork.model.codec import decode_any
 from castwork.model.errors import (
+    InvalidArguments,
     OutputReset,
     OutputTrimmed,
     ResultNotKept,
@@ -166,13 +167,14 @@ class Task(Generic[R_co]):
         except (ValueError, RecursionError) as error:
             raise UndecodableEntry(f"the arguments of task {self.id} are no JSON") from error
 
-    async def cancel(self, timeout: Seconds = 10.0) -> bool:
+    async def cancel(self, reason: str = "", *, timeout: Seconds = 10.0) -> bool:
         """Cancel the task, waiting or running.
 
         A running coroutine gets `asyncio.CancelledError` at its next await. A function in a
         thread cannot be interrupted; its outcome is dropped.
 
         Args:
+            reason: why: `current().cancel_reason` for the function, and in the error of who waits.
             timeout: seconds to wait until a running task has let go; 0 to send the cancel and
                 wait for nothing.
 
@@ -183,33 +185,45 @@ class Task(Generic[R_co]):
             TaskNotFound: there is no such task.
         """
         bound = patience("timeout", timeout)
-        status = await self._request_cancel()  # outside of the bound: however short, it is sent
+        self._check_reason(reason)
+        status = await self._request_cancel(
+            reason
+        )  # outside of the bound: however short, it is sent
         if status is TaskState.RUNNING and bound != 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(bound):
-                    status = await self._until_ended()
+                    status = await self._until_ended(reason)
         return status is TaskState.CANCELLED
 
-    def cancel_sync(self, timeout: Seconds = 10.0) -> bool:
+    def cancel_sync(self, reason: str = "", *, timeout: Seconds = 10.0) -> bool:
         """`cancel` for callers without an event loop; raises as it, and WouldBlock."""
-        return portal.run("cancel", lambda: self._twin.cancel(timeout))
+        return portal.run("cancel", lambda: self._twin.cancel(reason, timeout=timeout))
 
-    async def _until_ended(self) -> TaskState:
+    @staticmethod
+    def _check_reason(reason: str) -> None:
+        if not isinstance(reason, str):
+            raise InvalidArguments(
+                f"the reason for a cancel is text, not {reason!r:.60}: say timeout= by its name",
+                field="reason",
+            )
+
+    async def _until_ended(self, reason: str) -> TaskState:
         """Wait until a task that runs has ended, and ask again for its cancel meanwhile."""
         while True:
             try:
                 return (await self._outcome(timeout=1.0)).status
             except TimeoutError:  # the message may have been lost
-                status = await self._request_cancel()
+                status = await self._request_cancel(reason)
                 if status is not TaskState.RUNNING:
                     return status
 
-    async def _request_cancel(self) -> TaskState:
+    async def _request_cancel(self, reason: str) -> TaskState:
         records = self._store.records
         record = await records.read(self.id)
         if record is None:
             raise TaskNotFound(f"no task {self.id}: it never was, or its record expired")
-        status = await records.cancel(self.id, record, await self._following(record))
+        following = await self._following(record)
+        status = await records.cancel(self.id, record, following, reason=reason[:1000])
         return TaskState.RUNNING if status is None else status
 
     async def _following(self, record: Record) -> bytes:

@@ -39,7 +39,7 @@ class _Ended(StreamTask[Any, Any]):
     async def status(self) -> TaskStatus:
         return status_of(self.id, self.queue, self.record)
 
-    async def cancel(self, timeout: Seconds = 10.0) -> bool:
+    async def cancel(self, reason: str = "", *, timeout: Seconds = 10.0) -> bool:
         return False
 
     async def _outcome(self, timeout: Seconds | None) -> Record:

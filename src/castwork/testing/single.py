@@ -59,6 +59,7 @@ class SingleAttempt:
 
     ended_by = ""
     deadline = 0.0
+    cancel_reason = ""
 
     def __init__(
         self,

@@ -95,6 +95,7 @@ class Attempt(Delivery):
         deadline: loop time when the attempt is ended: that of its timeout, or `expires` where that
             is earlier; 0 for none.
         ended_by: why the attempt is ended from outside.
+        cancel_reason: why the task is cancelled; empty where nobody said.
         announced: whether the task's record says that it runs.
         runner: the asyncio task of the code.
         emitter: writes the attempt's chunks, None while there are none.
@@ -105,6 +106,7 @@ class Attempt(Delivery):
         "announced",
         "args",
         "begun",
+        "cancel_reason",
         "deadline",
         "emitter",
         "ended_by",
@@ -144,6 +146,7 @@ class Attempt(Delivery):
         self.expires = 0.0
         self.deadline = 0.0
         self.ended_by = _NOT
+        self.cancel_reason = ""
         self.runner: asyncio.Task[None] | None = None
         self.emitter: Emitter | None = None
         self.thread: Future[Any] | None = None

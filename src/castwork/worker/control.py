@@ -9,6 +9,7 @@ from castwork.model.errors import NotOpen, ServerError
 from castwork.store.claims import Claims
 from castwork.store.pauses import PAUSED, RESUMED
 from castwork.store.place import QueuePlace
+from castwork.store.records import CANCEL_WORD
 from castwork.worker.attempt import Ending
 from castwork.worker.fetcher import Fetcher
 from castwork.worker.workload import Workload
@@ -48,22 +49,24 @@ class Control:
 
     def on_message(self, payload: bytes) -> None:
         """Cancel a task, if this worker runs it, or once this worker is given it."""
-        task_id, _, word = payload.decode(errors="replace").partition("\n")
+        task_id, _, told = payload.decode(errors="replace").partition("\n")
+        word, _, reason = told.partition("\n")
         if word in (PAUSED, RESUMED):
             self._fetcher.hold(word == PAUSED)
             return
         if word == "unwanted":
             self._workload.unwanted.add(task_id)
-        self._cancel(task_id)
+        self._cancel(task_id, reason if word == CANCEL_WORD else "")
 
     def on_resumed(self) -> None:
         """Read what was noted meanwhile; requests to cancel what runs are repeated."""
         self._loading = asyncio.get_running_loop().create_task(self._load_again())
 
-    def _cancel(self, task_id: str) -> None:
+    def _cancel(self, task_id: str, reason: str = "") -> None:
         attempt = self._workload.find(task_id)
         if attempt is not None and not attempt.finished:
             logger.info("task %s is cancelled on request", attempt.task_id)
+            attempt.cancel_reason = attempt.cancel_reason or reason
             attempt.end(Ending.CANCEL)
 
     async def _load(self) -> None:

@@ -11,7 +11,7 @@ from castwork.model.codec import encode_value
 from castwork.model.errors import DefinitionError, InvalidArguments, LeaseLost, PayloadTooLarge
 from castwork.model.option_values import seconds
 from castwork.model.position import Position
-from castwork.model.record import ErrorInfo
+from castwork.model.record import ErrorInfo, cancelled_error
 from castwork.model.safe_text import safe_text, text_of
 from castwork.model.signals import Discard, Retry
 from castwork.model.states import TaskState
@@ -182,7 +182,7 @@ def after_interruption(attempt: Attempt, worker_id: str) -> Outcome:
     if attempt.ended_by is Ending.LOST:
         return Drop()
     if attempt.ended_by is Ending.CANCEL:
-        return Finish(TaskState.CANCELLED)
+        return Finish(TaskState.CANCELLED, error=cancelled_error(attempt.cancel_reason))
     if attempt.ended_by is Ending.STOP:
         return Release(started=attempt.started_at is not None)
     if attempt.ended_by is Ending.DEADLINE:

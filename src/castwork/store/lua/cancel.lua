@@ -8,6 +8,7 @@
 -- ARGV  1 id   2 place that the id names ('': none)   3 nonce of the entry at that place
 --       4 record of the cancelled task   5 ttl_ms   6 control channel   7 group   8 channel
 --       9 1: entries of the adopted stream may be deleted
+--       11 what its worker is told on the control channel, if it runs
 --       10 call of the task that follows the end ('': none), which goes to the normal lane
 -- RETURN  status: 'cancelled', another final one, 'running' (its worker was told), 'unknown'
 -- USES is_ahead
@@ -43,7 +44,7 @@ elseif found then
   if pending.err or not pending[1] then removed = call('XDEL', lanes[lane], entry) end
 end
 if removed == 0 then
-  redis.pcall('PUBLISH', ARGV[6], id)
+  redis.pcall('PUBLISH', ARGV[6], ARGV[11])
   return (raw or found) and 'running' or 'unknown'
 end
 call('HDEL', KEYS[4], id)
