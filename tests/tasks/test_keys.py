@@ -255,3 +255,22 @@ async def test_many_producers_and_workers_never_let_two_tasks_of_a_key_run_at_on
         assert (await last.wait(timeout=10)).status is TaskState.SUCCEEDED
     assert overlaps == []
     assert count > 7
+
+
+async def test_arguments_that_come_while_the_task_is_given_to_a_worker_make_a_task_of_their_own(
+    app: App, plain: redis.Redis, namespace: str, runs: list[str]
+) -> None:
+    @app.task(queue="q")
+    async def work(text: str) -> None:
+        runs.append(text)
+
+    once = work.options(key="k", key_until="started", key_taken="replace")
+    async with app:
+        first = await once.enqueue("a")
+        [store] = app.served()
+        hand = store.claims("host-1-0123abcd")
+        await hand.create_groups()
+        await hand.claim(1, [0, 0, 0])  # and its worker has not said that it runs
+        second = await once.enqueue("b")
+        assert second.created
+        assert second.id != first.id

@@ -195,3 +195,20 @@ async def test_functions_without_hooks_go_the_usual_way(app: App, heard: list[Ta
         await asyncio.gather(*(task.wait(timeout=10) for task in tasks))
         await app.queue("q").until_idle(timeout=10)
     assert heard == []
+
+
+async def test_a_purge_leaves_what_tells_of_ends(app: App, heard: list[TaskStatus]) -> None:
+    @app.task(queue="q")
+    async def work() -> None: ...
+
+    @work.on_end("cancelled")
+    async def tell(status: TaskStatus) -> None:
+        heard.append(status)
+
+    queue = app.queue("q")
+    async with app:
+        await work.enqueue_many([()] * 5)
+        assert await queue.purge() == 5
+        assert await queue.purge() == 0
+        async with app.worker():
+            await eventually(lambda: len(heard) == 5)

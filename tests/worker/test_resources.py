@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.eventually import eventually
 
-from castwork import App, TaskState
+from castwork import App, AppSettings, TaskState
 from castwork.model.errors import DefinitionError, NotOpen
 
 
@@ -224,3 +224,30 @@ async def test_declared_again_it_replaces_what_it_was(app: App, steps: list[str]
     async with app, app.worker():
         assert await (await use.enqueue()).result(timeout=10) == 1
     assert steps == ["made 1"]
+
+
+def test_each_event_loop_makes_it_anew(server_url: str, namespace: str) -> None:
+    app = App(server_url, settings=AppSettings(namespace=namespace))
+    made: list[int] = []
+
+    @app.resource
+    async def model() -> int:
+        await asyncio.sleep(0.01)
+        made.append(1)
+        return 1
+
+    @app.task
+    async def work() -> None: ...
+
+    async def two_workers() -> None:
+        async with app:
+            workers = [app.worker(), app.worker()]
+            running = [asyncio.create_task(worker.run()) for worker in workers]
+            await asyncio.gather(*(worker.started.wait() for worker in workers))
+            for worker in workers:
+                worker.stop()
+            await asyncio.gather(*running)
+
+    for _ in range(2):
+        asyncio.run(two_workers())
+    assert len(made) == 2

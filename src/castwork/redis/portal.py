@@ -46,7 +46,8 @@ class Portal:
         """
         for guard in self.guards:
             guard(name)
-        under_way = asyncio.run_coroutine_threadsafe(make(), self._running_loop(name))
+        loop = self._running_loop(name)
+        under_way = asyncio.run_coroutine_threadsafe(make(), loop)
         try:
             return under_way.result()
         except RuntimeError as error:
@@ -79,7 +80,8 @@ class Portal:
 
     async def aside(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine there for a caller that has an event loop."""
-        begun = asyncio.run_coroutine_threadsafe(make(), self._running_loop("close"))
+        loop = self._running_loop("close")
+        begun = asyncio.run_coroutine_threadsafe(make(), loop)
         return await asyncio.wrap_future(begun)
 
     def _running_loop(self, name: str) -> asyncio.AbstractEventLoop:

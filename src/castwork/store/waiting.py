@@ -15,8 +15,15 @@ from castwork.store.place import QueuePlace
 _PAGE = 500
 
 
+#: What the call of a task that tells the end of another one has behind its function's name.
+_TELLS_AN_END = b":on_end "
+
+
 class Waiting:
-    """Lists the tasks of one queue that wait in its lanes, and those that are parked."""
+    """Lists the tasks of one queue that wait in its lanes, and those that are parked.
+
+    Tasks that tell the ends of others are left out: they are no work of their own.
+    """
 
     def __init__(self, place: QueuePlace) -> None:
         self._place = place
@@ -36,7 +43,11 @@ class Waiting:
                 page = await self._place.call("XRANGE", stream, f"({after}", "+", "COUNT", _PAGE)
                 if not page:
                     break
-                yield [self._id(lane, entry, fields or []) for entry, fields in page]
+                yield [
+                    self._id(lane, entry, fields or [])
+                    for entry, fields in page
+                    if not any(map(_tells_an_end, fields or []))
+                ]
                 after = page[-1][0].decode()
         cursor: Any = b"0"
         while True:
@@ -44,7 +55,11 @@ class Waiting:
                 "HSCAN", self._place.keys.parked, cursor, "COUNT", _PAGE
             )
             if found:
-                yield [name.decode(errors="replace") for name in found[::2]]
+                yield [
+                    name.decode(errors="replace")
+                    for name, parked in zip(found[::2], found[1::2], strict=True)
+                    if _TELLS_AN_END not in parked
+                ]
             if cursor == b"0":
                 return
 
@@ -66,3 +81,7 @@ class Waiting:
         named, nonce = find_id(fields)
         suffix = lane_suffix(lane.priority)
         return named or f"{prefix}-{self._names.name(entry)}{suffix}{nonce}"
+
+
+def _tells_an_end(field: bytes) -> bool:
+    return _TELLS_AN_END in field.partition(b"{")[0]

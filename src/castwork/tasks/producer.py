@@ -20,9 +20,6 @@ from castwork.tasks.plan import Plan
 #: How often a key that has become free is asked for; others may be quicker each time.
 _TRIES = 5
 
-#: What a task is whose key ends with its start: announced as running.
-_STARTED = (TaskState.RUNNING,)
-
 _SUFFIXES = {priority: lane_suffix(priority) for priority in Priority}
 
 #: A call with its plan; and the server's answer: the entry's id, or the depth of the full queue.
@@ -87,19 +84,30 @@ class Producer:
         reply = await self._add(task, size)
         if task.key is None or reply.created or reply.id == task.id:
             return reply.id, reply.created
-        tries = 0
-        while tries < _TRIES and await self._has_freed(task.key, plan.settings.key_until, reply.id):
+        for _ in range(_TRIES):
+            if not await self._is_free_now(plan, task, reply.id):
+                break
             reply = await self._add(task, size)
             if reply.created:
                 return reply.id, True
-            tries += 1
-        taken = plan.settings.key_taken
-        if taken in ("replace", "debounce"):
-            delay_ms = task.delay_ms if taken == "debounce" else None
-            await self._enqueues.replace(reply.id, task, delay_ms)
-        elif taken == "match" and reply.differs:
+        if plan.settings.key_taken == "match" and reply.differs:
             raise KeyConflict(task.key[2], reply.id)
         return reply.id, False
+
+    async def _is_free_now(self, plan: Plan, task: NamedTask, holder: str) -> bool:
+        """See to a key that another task has; whether it is free, so that this task may have it.
+
+        A task that waits takes the newer arguments, where that is asked for.
+        """
+        assert task.key is not None
+        taken, until = plan.settings.key_taken, plan.settings.key_until
+        is_over = await self._is_over(until, holder)
+        if not is_over and taken in ("replace", "debounce"):
+            delay_ms = task.delay_ms if taken == "debounce" else None
+            has_taken = await self._enqueues.replace(holder, task, delay_ms)
+            # A task that does not wait has started, though its worker may not have said so yet.
+            is_over = not has_taken and until == "started"
+        return is_over and await self._enqueues.free_key(task.key, holder)
 
     async def _add(self, task: NamedTask, size: int) -> Named:
         reply = await self._named.add(task, size)
@@ -107,19 +115,14 @@ class Producer:
             raise QueueFull(self._name, reply)
         return reply
 
-    async def _has_freed(
-        self, key: tuple[str, str, str], until: KeyUntil | None, holder: str
-    ) -> bool:
-        """Free a key whose time is over; the worker that should have done that may be lost."""
+    async def _is_over(self, until: KeyUntil | None, holder: str) -> bool:
+        """Whether a task has had its key; the worker that should have freed it may be lost."""
         if until is None:
             return False
         record = await self.store.records.read(holder)
-        is_over = record is None or record.status.is_final
-        if not is_over:
-            is_over = until == "started" and record is not None and record.status in _STARTED
-        if is_over:
-            await self._enqueues.free_key(key, holder)
-        return is_over
+        if record is None or record.status.is_final:
+            return True
+        return until == "started" and record.status is TaskState.RUNNING
 
     async def enqueue_many(
         self, planned: Sequence[_Planned]

@@ -32,7 +32,7 @@ class Resource(Generic[T]):
         self._value: T = _NOTHING
         self._fake: T = _NOTHING
         self._users = 0
-        self._lock = asyncio.Lock()
+        self._lock: asyncio.Lock | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._may_close = asyncio.Event()
         self.__doc__ = make.__doc__
@@ -74,6 +74,8 @@ class Resource(Generic[T]):
 
     async def open(self) -> None:
         """Make the value, unless another worker of the process has. Raises what the maker does."""
+        if self._lock is None or not (self._users or self._lock.locked()):
+            self._lock = asyncio.Lock()  # of this event loop: the last one may have ended
         async with self._lock:
             if not self._users and self._fake is _NOTHING:
                 await self._begin()
@@ -81,6 +83,7 @@ class Resource(Generic[T]):
 
     async def close(self) -> None:
         """Close the value when the last worker has no use for it. Raises what the closing does."""
+        assert self._lock is not None
         async with self._lock:
             self._users -= 1
             keeper, self._keeper = self._keeper, None if not self._users else self._keeper
