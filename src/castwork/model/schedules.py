@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -50,18 +49,11 @@ class Cron(_Line, frozen=True, kw_only=True, tag="cron"):
 
     def __post_init__(self) -> None:
         _missed("Cron: missed", self.missed)
-        try:
-            zone = ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-            raise DefinitionError(
-                f"Cron: there is no time zone {self.timezone!r:.60}: give a name such as"
-                " Europe/Berlin"
-            ) from None
-        _times(self.line, datetime.now(zone))
+        _times(self.line, datetime.now(_zone(self.timezone)))
 
     def after(self, moment: float) -> float:
         """The first time behind a moment, both in seconds since 1970; infinity for none."""
-        zone = ZoneInfo(self.timezone)
+        zone = _zone(self.timezone)
         at = datetime.fromtimestamp(moment, UTC).astimezone(zone)
         found = next(_times(self.line, at), None)
         while found is not None and found.timestamp() <= moment:  # the hour that comes twice
@@ -144,6 +136,18 @@ def decode_when(raw: bytes) -> When:
     except (msgspec.MsgspecError, DefinitionError, AttributeError, KeyError, TypeError) as error:
         raise UndecodableEntry(f"no times of a schedule: {raw[:100]!r}: {error}") from error
     raise UndecodableEntry(f"no times of a schedule: {raw[:100]!r}")
+
+
+def _zone(name: str) -> tzinfo:
+    """The zone of a name; raises DefinitionError."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - few programs need it
+
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise DefinitionError(
+            f"Cron: there is no time zone {name!r:.60}: give a name such as Europe/Berlin"
+        ) from None
 
 
 def _times(line: str, at: datetime) -> Any:
