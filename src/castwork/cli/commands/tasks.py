@@ -24,12 +24,6 @@ tasks = typer.Typer(help="Look at a task, or cancel it.", no_args_is_help=True)
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task id.")]
 
 
-class _Shown(TaskStatus, omit_defaults=True, kw_only=True):
-    """A status with the arguments, which are there while the task waits, runs or is dead."""
-
-    arguments: Any = None
-
-
 @tasks.command()
 def show(task_id: TaskId, app: AppOption = None, redis: Redis = None, json: Json = False) -> None:
     """Show a task's status, arguments, and result or error."""
@@ -44,7 +38,8 @@ def show(task_id: TaskId, app: AppOption = None, redis: Redis = None, json: Json
 
     found, arguments = on_server(app, redis, read)
     if json:
-        print_json(_Shown(**msgspec.structs.asdict(found), arguments=arguments))
+        found.arguments = arguments  # there while the task waits, runs or is dead
+        print_json(found)
     else:
         _print(found, arguments)
 
