@@ -38,6 +38,7 @@ def app(server: EmbeddedServer) -> Iterator[App]:
         raise NotImplementedError
 
     yield app
+    asyncio.run(app.close())
 
 
 def nap(app: App, count: int, seconds: float = 0.0) -> list[str]:

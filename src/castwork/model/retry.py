@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import random
 
 import msgspec
 
+from castwork.model.dice import dice
 from castwork.model.errors import DefinitionError
 from castwork.model.option_values import duration, settle
 
@@ -50,4 +50,4 @@ class Backoff(msgspec.Struct, frozen=True):
 
     def wait(self, attempts: int, *, draw: float | None = None) -> float:
         """Draw the wait in seconds after `attempts` failed attempts."""
-        return self.ceiling(attempts) * (random.random() if draw is None else draw)
+        return self.ceiling(attempts) * (dice.random() if draw is None else draw)

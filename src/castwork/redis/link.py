@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import hiredis
 
+from castwork.model.dice import dice
 from castwork.model.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -278,7 +278,7 @@ class Link:
                 await asyncio.sleep(self._settings.backoff.wait(self._tries))
             else:
                 # Many links are lost together, and must not all come back in one moment.
-                await asyncio.sleep(random.random() * 0.003)
+                await asyncio.sleep(dice.random() * 0.003)
             self._tries += 1
             try:
                 wire, generation = await self._connect()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import random
 import time
 from collections.abc import Callable
 
 from castwork.model.credentials import Credentials, CredentialSource
+from castwork.model.dice import dice
 from castwork.model.errors import AuthenticationFailed
 from castwork.model.safe_text import text_of
 from castwork.redis.threads import in_thread
@@ -180,7 +180,7 @@ def _time_to_renewal(credentials: Credentials) -> float | None:
     """Seconds until 60 to 70 % of the life is over, drawn so that processes renew apart."""
     if credentials.expires_at is None:
         return None
-    return max(0.0, credentials.expires_at - time.time()) * (0.7 - 0.1 * random.random())
+    return max(0.0, credentials.expires_at - time.time()) * (0.7 - 0.1 * dice.random())
 
 
 def _time_to_next_look(credentials: Credentials, retry_after: float) -> float | None:

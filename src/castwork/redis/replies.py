@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import re
 
+from castwork.model.dice import dice
 from castwork.model.errors import (
     AuthenticationFailed,
     CastworkError,
@@ -56,7 +56,7 @@ class NotNow(NothingDone):
     def wait(self, tries: int) -> float:
         """Draw the seconds to wait after `tries` refusals: doubled each time, with jitter."""
         ceiling = min(self.longest, self.first * 2.0 ** min(tries - 1, 16))
-        return ceiling * (0.5 + 0.5 * random.random())
+        return ceiling * (0.5 + 0.5 * dice.random())
 
 
 class TryAgain(NotNow):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from random import randrange
 from typing import Any
 
 from castwork.model.codec import encode
+from castwork.model.dice import dice
 from castwork.model.entry import Entry
 from castwork.model.ids import producer_of
 from castwork.model.states import Priority
@@ -45,7 +45,9 @@ class Parked:
         Returns:
             Their ids, and the seconds until the next one is due; None if there is none.
         """
-        next_ms, *ids = await self._place.run(DUE, [self._place.keys.due], [limit, randrange(1000)])
+        next_ms, *ids = await self._place.run(
+            DUE, [self._place.keys.due], [limit, dice.randrange(1000)]
+        )
         return [_as_text(raw) for raw in ids], next_ms / 1000 if next_ms >= 0 else None
 
     async def unpark(self, ids: list[str]) -> int:

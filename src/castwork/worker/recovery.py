@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 
+from castwork.model.dice import dice
 from castwork.model.errors import ConnectionFailed
 from castwork.redis.replies import NoGroup
 from castwork.store.claims import Claims, Left, Recovered
@@ -86,7 +86,7 @@ class Recovery:
                 await self._forget_cancels()
         except NoGroup:
             logger.debug("queue %s: no group to sweep yet", self._workload.queue.name)
-        wait = self._lease * random.uniform(0.15, 0.35)
+        wait = self._lease * dice.uniform(0.15, 0.35)
         # A worker that takes a dead one's place looks soon for what its supervisor has given back.
         return min(wait, _FIRST) if self._passes == 1 else wait
 

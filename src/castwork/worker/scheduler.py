@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-
+from castwork.model.dice import dice
 from castwork.store.parked import Parked
 from castwork.worker.turns import every
 
@@ -40,5 +39,5 @@ class Scheduler:
             await self._parked.unpark(ids)
         if len(ids) == _COUNT:
             return 0.0
-        interval = self._interval * random.uniform(0.8, 1.2)
+        interval = self._interval * dice.uniform(0.8, 1.2)
         return interval if following is None else min(interval, following + 0.001)

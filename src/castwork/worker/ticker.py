@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Sequence
 
+from castwork.model.dice import dice
 from castwork.model.errors import ServerError
 from castwork.model.schedules import runs_due
 from castwork.store.schedules import Kept, Scheduled, Schedules
@@ -82,7 +82,7 @@ class Ticker:
             await self._fire(one, due.now)
         if due.schedules:
             return 0.0
-        wait = _INTERVAL * random.uniform(0.8, 1.2)
+        wait = _INTERVAL * dice.uniform(0.8, 1.2)
         return wait if due.following is None else min(wait, due.following - due.now + 0.001)
 
     async def _fire(self, one: Scheduled, now: float) -> None:
