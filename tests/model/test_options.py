@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
@@ -28,7 +28,7 @@ from castwork.model.worker_options import WorkerOptions, WorkerSettings
 def test_what_users_may_write_is_what_is_kept(written: Any, kept: type[msgspec.Struct]) -> None:
     # The type of the result depends on `keep_result`, so that it is a keyword of its own overload.
     shared = [name for name in kept.__struct_fields__ if name != "keep_result"]
-    assert list(written.__annotations__) == shared
+    assert list(get_type_hints(written)) == shared
     assert written.__required_keys__ == frozenset()
 
 

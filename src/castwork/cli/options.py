@@ -71,6 +71,32 @@ Grace = Annotated[
         help="What running tasks get to finish on stop.",
     ),
 ]
+Burst = Annotated[
+    bool, typer.Option("--burst", envvar=env("burst"), help="End when nothing waits any more.")
+]
+MaxTasks = Annotated[
+    int | None,
+    typer.Option("--max-tasks", min=1, envvar=env("max_tasks"), help="End after so many."),
+]
+MaxMemory = Annotated[
+    int | None,
+    typer.Option(
+        "--max-memory", metavar="MB", min=1, envvar=env("max_memory"), help="End above that."
+    ),
+]
+HealthPort = Annotated[
+    int | None,
+    typer.Option("--health-port", envvar=env("health_port"), help="Answer probes at this port."),
+]
+HealthFile = Annotated[
+    str | None,
+    typer.Option(
+        "--health-file",
+        metavar="FILE",
+        envvar=env("health_file"),
+        help="Touch this file each second while all is well.",
+    ),
+]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int, typer.Option("--port", help="Port to listen on; 0 for any free one.")]
 Data = Annotated[

@@ -46,21 +46,10 @@ class RemoteOptions(TypedDict, total=False):
     result_ttl: Seconds
 
 
-class TaskOptions(TypedDict, total=False):
+class TaskOptions(RemoteOptions, total=False):
     """What `@app.task(...)` takes; see `TaskSettings` for units and defaults."""
 
-    name: str
-    queue: str | Named
-    priority: str
-    deadline: Seconds | datetime
-    key_by: str | Callable[[Any], str]
-    key_ttl: Seconds
-    key_until: KeyUntil
-    key_taken: KeyTaken
     old_names: Sequence[str]
-    attempts: int
-    timeout: Seconds | None
-    result_ttl: Seconds
     backoff: Backoff
     retry_on: tuple[type[Exception], ...]
     give_up_on: tuple[type[Exception], ...]
@@ -142,11 +131,11 @@ class TaskSettings(msgspec.Struct, frozen=True):
         key_ttl: as of a call, for all calls.
         key_until: as of a call, for all calls.
         key_taken: as of a call, for all calls.
-        old_names: names that the function had before: tasks enqueued under them run, too.
         attempts: runs that may fail before a task is dead-lettered; with 1 it is not run again
             after a crash of its worker, either.
         timeout: seconds that one attempt may take; None for no bound.
         result_ttl: seconds that the result is kept after the end, 60 or more.
+        old_names: names that the function had before: tasks enqueued under them run, too.
         keep_result: whether the result is kept; else `result()` waits for the end and answers None.
         backoff: waits between attempts.
         retry_on: only these exceptions are tried again, TimeoutError among them for an attempt that
@@ -168,10 +157,10 @@ class TaskSettings(msgspec.Struct, frozen=True):
     key_ttl: float | None = None
     key_until: KeyUntil | None = None
     key_taken: KeyTaken = "match"
-    old_names: tuple[str, ...] = ()
     attempts: int = 3
     timeout: float | None = 300.0
     result_ttl: float = 3600.0
+    old_names: tuple[str, ...] = ()
     keep_result: bool = True
     backoff: Backoff = Backoff()
     retry_on: tuple[type[Exception], ...] | None = None

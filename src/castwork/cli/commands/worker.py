@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
-
-import typer
 
 from castwork.cli.options import (
+    Burst,
     Concurrency,
     Grace,
+    HealthFile,
+    HealthPort,
     Lease,
     Lifeline,
     Mark,
+    MaxMemory,
+    MaxTasks,
     Module,
     Queues,
     Redis,
-    env,
 )
 from castwork.cli.supervise.bounds import Bounds
 from castwork.cli.supervise.health import Health
@@ -33,34 +34,11 @@ def worker(  # noqa: PLR0913, PLR0917 - options are arguments
     concurrency: Concurrency = None,
     lease: Lease = None,
     grace: Grace = None,
-    burst: Annotated[
-        bool, typer.Option("--burst", envvar=env("burst"), help="End when nothing waits any more.")
-    ] = False,
-    max_tasks: Annotated[
-        int | None,
-        typer.Option("--max-tasks", min=1, envvar=env("max_tasks"), help="End after so many."),
-    ] = None,
-    max_memory: Annotated[
-        int | None,
-        typer.Option(
-            "--max-memory", metavar="MB", min=1, envvar=env("max_memory"), help="End above that."
-        ),
-    ] = None,
-    health_port: Annotated[
-        int | None,
-        typer.Option(
-            "--health-port", envvar=env("health_port"), help="Answer probes at this port."
-        ),
-    ] = None,
-    health_file: Annotated[
-        str | None,
-        typer.Option(
-            "--health-file",
-            metavar="FILE",
-            envvar=env("health_file"),
-            help="Touch this file each second while all is well.",
-        ),
-    ] = None,
+    burst: Burst = False,
+    max_tasks: MaxTasks = None,
+    max_memory: MaxMemory = None,
+    health_port: HealthPort = None,
+    health_file: HealthFile = None,
     lifeline: Lifeline = None,
     mark: Mark = "",
 ) -> None:

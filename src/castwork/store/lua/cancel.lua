@@ -8,8 +8,8 @@
 -- ARGV  1 id   2 place that the id names ('': none)   3 nonce of the entry at that place
 --       4 record of the cancelled task   5 ttl_ms   6 control channel   7 group   8 channel
 --       9 1: entries of the adopted stream may be deleted
---       11 what its worker is told on the control channel, if it runs
 --       10 call of the task that follows the end ('': none), which goes to the normal lane
+--       11 what its worker is told on the control channel, if it runs
 -- RETURN  status: 'cancelled', another final one, 'running' (its worker was told), 'unknown'
 -- USES is_ahead
 local call, id = redis.call, ARGV[1]
