@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, assert_type
 
-from castwork import App, Call, Channel, Credentials, Receipt, Setting, StreamTask, Task
+from castwork import App, Call, Channel, Credentials, Receipt, Setting, StreamTask, Task, current
 from castwork.azure import EntraLogin
 from castwork.tasks.kinds import CoroutineFunction, PlainFunction, StreamFunction
 
@@ -143,6 +143,12 @@ async def forgotten(prompt: str) -> int:
     return 1
 
 
+@app.task(result=int)
+async def counted(prompt: str) -> AsyncIterator[str]:
+    yield prompt
+    current().set_result(1)
+
+
 @app.resource
 async def model() -> AsyncIterator[Pool]:
     yield Pool()
@@ -190,6 +196,9 @@ async def streams() -> None:
     assert_type(await items.result(), list[int])
     assert_type(await loose_stream.enqueue("x"), StreamTask[list[dict[str, Any]], dict[str, Any]])
     assert_type(chat.task("an id"), StreamTask[str, str])
+    assert_type(await (await counted.enqueue("x")).result(), int)
+    assert_type(current().saved(Pool), Pool | None)
+    assert_type(await counted.enqueue("x"), StreamTask[int, str])
 
 
 async def loose_calls() -> None:

@@ -46,7 +46,10 @@ def make_attempt(
     queue = function.queue
     lending = Workload(function.store, "alice", 1).lending
     is_foreign = queue.lanes[lane].name == "stream"
-    origin = Origin(queue.name, lane, is_foreign, function.store.outputs, lending)
+    store = function.store
+    origin = Origin(
+        queue.name, lane, is_foreign, store.outputs, store.checkpoints("alice"), lending
+    )
     entry = Entry(function.wire_name, NONCE, b'{"number":7}', "", at, meta)
     fields = [f if isinstance(f, bytes) else f.encode() for f in entry.fields()]
     if at:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_origin
 
 import msgspec
 
@@ -81,6 +81,13 @@ def _schedule(name: str, given: Any) -> Any:
     return given
 
 
+def _result(name: str, given: Any) -> Any:
+    """The check of the type of a result."""
+    if given is not None and not isinstance(given, type) and get_origin(given) is None:
+        raise DefinitionError(f"{name} is {given!r:.60}: give the type of the result")
+    return given
+
+
 def _exceptions(name: str, given: Any) -> tuple[type[Exception], ...] | None:
     """The check of classes of exceptions: one, or a tuple of some."""
     if given is None:
@@ -104,6 +111,7 @@ _CHECKS: dict[str, Check] = {
     "attempts": count(),
     "timeout": duration(above_zero=True, optional=True),
     "result_ttl": result_ttl,
+    "result": _result,
     "keep_result": instance(bool),
     "backoff": instance(Backoff),
     "retry_on": _exceptions,
@@ -136,6 +144,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
         timeout: seconds that one attempt may take; None for no bound.
         result_ttl: seconds that the result is kept after the end, 60 or more.
         old_names: names that the function had before: tasks enqueued under them run, too.
+        result: of a generator, the type of what `current().set_result` gives; None for the items.
         keep_result: whether the result is kept; else `result()` waits for the end and answers None.
         backoff: waits between attempts.
         retry_on: only these exceptions are tried again, TimeoutError among them for an attempt that
@@ -161,6 +170,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
     timeout: float | None = 300.0
     result_ttl: float = 3600.0
     old_names: tuple[str, ...] = ()
+    result: Any = None
     keep_result: bool = True
     backoff: Backoff = Backoff()
     retry_on: tuple[type[Exception], ...] | None = None
@@ -190,6 +200,11 @@ class TaskSettings(msgspec.Struct, frozen=True):
             raise DefinitionError(
                 f"task {self.name!r}: retry_on says which exceptions are tried again, give_up_on"
                 " which are not: give one of them"
+            )
+        if self.result is not None and not self.keep_result:
+            raise DefinitionError(
+                f"task {self.name!r}: both result and keep_result=False are given: a result that is"
+                " not kept has no type"
             )
         if self.stream is None:
             self._refuse_stream_options()

@@ -33,7 +33,7 @@ def _sized(*parts: str) -> str:
 
 #: The words of a queue's keys behind which a name follows that may hold colons. A new such word
 #: belongs here; else a stream or a group of that name would get another queue's keys.
-NAMING_WORDS = frozenset({"task", "out", "key", "told"})
+NAMING_WORDS = frozenset({"task", "out", "saved", "key", "told"})
 
 
 def _prefix_beside(stream: str, group: str) -> str:
@@ -99,6 +99,7 @@ class QueueKeys:
         #: What stands before the task id in the name of a record.
         self.record_prefix = f"{prefix}:task:"
         self._output = f"{prefix}:out:"
+        self._saved = f"{prefix}:saved:"
         self._key = f"{prefix}:key:"
 
     @classmethod
@@ -116,6 +117,10 @@ class QueueKeys:
     def output(self, task_id: str) -> str:
         """Chunks of a task, and the channel that carries them."""
         return self._output + task_id
+
+    def saved(self, task_id: str) -> str:
+        """What the last attempt of a task saved."""
+        return self._saved + task_id
 
     def told(self, producer: str) -> str:
         """The channel on which a producer is told the outcomes of its tasks."""

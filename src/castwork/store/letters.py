@@ -105,13 +105,14 @@ class Letters:
         return bool(await self._place.run(REPLAY, names, args))
 
     async def purge(self, letter: Letter) -> bool:
-        """Delete a dead letter, with its task's record and output.
+        """Delete a dead letter, with its task's record, its output and what it saved.
 
         Returns:
             False if the letter was replayed meanwhile.
         """
         keys, task_id = self._keys, letter.task_id
         names = [keys.dead, keys.letters, keys.record(task_id), keys.output(task_id)]
+        names.append(keys.saved(task_id))
         return bool(await self._place.run(PURGE, names, [letter.id, task_id]))
 
     async def purge_all(self, letters: Sequence[Letter]) -> int:

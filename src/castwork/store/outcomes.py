@@ -24,12 +24,14 @@ class EndedTasks(msgspec.Struct):
         records: their final records, one line each; empty where none are kept.
         ttls_ms: how long each record is kept.
         outputs: positions of the tasks that may have chunks, which are kept as long as the record.
+        saved: positions of the tasks that may have a checkpoint, which goes.
     """
 
     deliveries: Sequence[Delivery]
     records: Sequence[bytes]
     ttls_ms: Sequence[int]
     outputs: Sequence[int]
+    saved: Sequence[int] = ()
 
 
 #: Milliseconds that the record of a task is kept which runs from an adopted stream: its end may be
@@ -74,6 +76,7 @@ class Outcomes:
             prefix = keys.record_prefix
             records = [prefix + delivery.task_id for delivery in deliveries]
         outputs = [keys.output(deliveries[number].task_id) for number in ended.outputs]
+        outputs += [keys.saved(deliveries[number].task_id) for number in ended.saved]
         used = _lanes_of(deliveries)
         lanes = [self._lanes[lane] for lane in used]
         names = [keys.robbed, keys.moved, *lanes, *records, *outputs]
@@ -101,6 +104,8 @@ class Outcomes:
         args += moved
         for number in ended.outputs:
             args += (number + 1, ended.ttls_ms[number])
+        for number in ended.saved:
+            args += (number + 1, 0)
         return args
 
     def _rows(self, ended: EndedTasks, used: Sequence[int], names: Sequence[str]) -> list[Any]:
@@ -218,7 +223,7 @@ class Outcomes:
         keys = self._place.keys
         names = [self._lanes[delivery.lane], keys.record(delivery.task_id)]
         names += [keys.output(delivery.task_id), keys.moved, keys.dead, keys.letters]
-        names.append(keys.own[Priority.NORMAL])
+        names += [keys.own[Priority.NORMAL], keys.saved(delivery.task_id)]
         told = self._place.told(delivery.producer)
         args = [*self._fence(delivery), delivery.task_id, record, ttl_ms or "", told, following]
         return await self._stored(END, names, [*args, *(letter.as_fields() if letter else ())])

@@ -8,6 +8,7 @@ from castwork.model.queue import Queue
 from castwork.model.record import TaskStatus
 from castwork.model.settings import Limits
 from castwork.redis.connections import Connections
+from castwork.store.checkpoints import Checkpoints
 from castwork.store.claims import Claims
 from castwork.store.enqueues import Enqueues
 from castwork.store.entries import Entries
@@ -78,6 +79,10 @@ class QueueStore:
     def claims(self, worker_id: str) -> Claims:
         """The claims of one worker."""
         return Claims(self.place, worker_id)
+
+    def checkpoints(self, worker_id: str) -> Checkpoints:
+        """What the tasks of one worker save."""
+        return Checkpoints(self.place, worker_id, self._limits.payload)
 
     def outcomes(self, worker_id: str) -> Outcomes:
         """The outcomes that one worker stores."""

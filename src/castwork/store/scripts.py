@@ -46,6 +46,7 @@ PARK = Script("park")
 BURY = Script("bury")
 RELEASE = Script("release")
 RENEW = Script("renew")
+SAVE = Script("save")
 #: Not idempotent, as a claim: a second call would leave out what the first one took.
 RECOVER = Script("recover", idempotent=False)
 ABANDON = Script("abandon")

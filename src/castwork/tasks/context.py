@@ -7,13 +7,23 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from time import monotonic
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from castwork.model.chunk import OWN_KINDS, PROGRESS
+from castwork.model.codec import encode_value
 from castwork.model.entry import Meta
-from castwork.model.errors import CastworkError, InvalidArguments, LeaseLost, WouldBlock
+from castwork.model.errors import (
+    CastworkError,
+    DefinitionError,
+    InvalidArguments,
+    LeaseLost,
+    WouldBlock,
+)
+from castwork.model.json_types import make_decoder
 from castwork.redis.portal import portal
 from castwork.redis.threads import loop_here
+
+T = TypeVar("T")
 
 
 class ChunkWriter(Protocol):
@@ -31,6 +41,7 @@ class RunningAttempt(Protocol):
     meta: Meta | None
     deadline: float
     cancel_reason: str
+    checkpoint: bytes | None
 
     @property
     def queue(self) -> str:
@@ -55,6 +66,12 @@ class RunningAttempt(Protocol):
     @property
     def output(self) -> ChunkWriter:
         """Where the attempt's chunks go."""
+
+    def set_result(self, value: Any) -> None:
+        """Take the result of a stream from its code."""
+
+    def save(self, state: bytes) -> Coroutine[Any, Any, None]:
+        """Keep the code's state for the attempts after this one."""
 
     def lend_slot(self) -> AbstractAsyncContextManager[None]:
         """Around a wait for another task: the slot is lent meanwhile."""
@@ -214,21 +231,82 @@ class Context:
         """`progress` for plain functions; raises as it, and WouldBlock in a coroutine."""
         self._run_at_home("progress", lambda: self.progress(done, message))
 
+    def set_result(self, value: Any) -> None:
+        """Set the result of a generator that is declared with `@app.task(result=...)`.
+
+        The last value counts. Without any, the task's result is None.
+
+        Raises:
+            DefinitionError: the function is not declared with `result=`.
+            InvalidArguments: the value is not of the declared type.
+        """
+        self._attempt.set_result(value)
+
+    def saved(self, kind: type[T]) -> T | None:
+        """What this task saved last, in this attempt or one before; None for nothing.
+
+        It is kept until the task ends, and with a dead letter, so that a replay goes on from there;
+        for seven days without another save.
+
+        Args:
+            kind: the type that was saved: a dataclass, a struct, a Pydantic model, a dict ...
+
+        Raises:
+            InvalidArguments: what was saved is not of this type, as after a change of the code.
+        """
+        raw = self._attempt.checkpoint
+        if raw is None:
+            return None
+        try:
+            value: T = make_decoder(kind, "saved")(raw)
+        except DefinitionError:
+            raise
+        except Exception as error:  # of msgspec, or of a type's own code
+            raise InvalidArguments(
+                f"what task {self.task_id} saved is no {getattr(kind, '__name__', kind)}: {error}",
+                field="saved",
+            ) from error
+        return value
+
+    async def save(self, state: Any) -> None:
+        """Keep a state from which the next attempt can go on, in place of the last one saved.
+
+        When it returns, the server has the state. Work that was done behind the last save is done
+        again after a crash.
+
+        Args:
+            state: anything with a JSON form, of at most `Limits.payload` bytes.
+
+        Raises:
+            NoJsonForm: the state has no JSON form.
+            PayloadTooLarge: the state is over the limit.
+            LeaseLost: another worker has the task now.
+            ConnectionFailed: no server in time.
+        """
+        await self._at_home(self._attempt.save(encode_value(state)))
+
+    def save_sync(self, state: Any) -> None:
+        """`save` for plain functions; raises as it, and WouldBlock in a coroutine."""
+        self._run_at_home("save", lambda: self.save(state))
+
     def _run_at_home(self, name: str, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine on the worker's loop, and wait for it."""
         refuse_in_coroutine(name)
         home = self._attempt.home
         if home is None:
-            raise CastworkError(f"task {self.task_id} has ended: it has no output any more")
+            raise CastworkError(f"task {self.task_id} has ended: it writes nothing any more")
         asyncio.run_coroutine_threadsafe(make(), home).result()
 
     async def _send(self, kind: str, data: Any) -> None:
-        emitting = self._attempt.output.emit(kind, data)
+        await self._at_home(self._attempt.output.emit(kind, data))
+
+    async def _at_home(self, step: Coroutine[Any, Any, None]) -> None:
+        """Await what must run on the worker's loop."""
         home = self._attempt.home
         if home is None or home is asyncio.get_running_loop():
-            await emitting
+            await step
         else:  # a loop of its own, as a plain function runs with asyncio.run
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(emitting, home))
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(step, home))
 
 
 def current() -> Context:

@@ -38,6 +38,15 @@ class TaskDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> PlainFunction[P, R]: ...
 
 
+class ResultDecorator(Protocol[R]):
+    """What `@app.task(result=...)` returns: for generators, which set their result."""
+
+    @overload
+    def __call__(self, function: Callable[P, AsyncIterator[C]], /) -> StreamFunction[P, R, C]: ...
+    @overload
+    def __call__(self, function: Callable[P, Iterator[C]], /) -> StreamFunction[P, R, C]: ...
+
+
 class ResourceDecorator(Protocol):
     """What `@app.resource(queues=...)` returns."""
 

@@ -94,7 +94,8 @@ class TaskFunction(Generic[P, R]):
         self._plan = self._make_plan(self.call_settings)
         #: Decodes a result.
         self.decode_result = make_decoder(
-            signature.result_type(), f"task function {settings.name!r}, result"
+            signature.result_type() if settings.result is None else settings.result,
+            f"task function {settings.name!r}, result",
         )
         adopts = store.queue.stream is not None
         #: Decodes a task's arguments; entries of an adopted stream hold them as text.

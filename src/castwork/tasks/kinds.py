@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import msgspec
 
+from castwork.model.errors import DefinitionError
 from castwork.model.foreign import load_foreign
 from castwork.model.json_types import prepare_type
 from castwork.model.signature import Kind, Signature
@@ -106,6 +107,11 @@ def make_task_function(
     signature = Signature(function)
     if signature.kind is Kind.GENERATOR and not inspect.isasyncgenfunction(function):
         function = as_stream(function)
+    if settings.result is not None and signature.kind is not Kind.GENERATOR:
+        raise DefinitionError(
+            f"task {settings.name!r}: result= is of generators, whose items are no result; this"
+            " function returns its result: annotate it"
+        )
     keeping, forgetting = _KINDS[signature.kind]
     made = keeping if settings.keep_result else forgetting
     return made(function, signature, settings, store, submission)

@@ -101,10 +101,13 @@ class _Inline(Run):
         )
         allowed = settings.attempts or function.settings.attempts
         number = counted = 0
+        saved: bytes | None = None
         while True:
             number, counted = number + 1, counted + 1
             attempt = SingleAttempt(function, task_id, number, meta)
+            attempt.checkpoint = saved
             outcome = await one_attempt(function, encoded, attempt)
+            saved = attempt.checkpoint
             error = outcome.error
             if isinstance(error, Retry) and error.counted is False:
                 counted -= 1

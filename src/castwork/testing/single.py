@@ -20,6 +20,7 @@ from castwork.model.states import TaskState
 from castwork.redis.threads import in_thread
 from castwork.tasks.context import set_current
 from castwork.tasks.function import TaskFunction
+from castwork.tasks.result import result_given
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,6 +76,17 @@ class SingleAttempt:
         self.allowed = function.settings.attempts
         self.output = _Chunks(number)
         self.home: asyncio.AbstractEventLoop | None = None
+        self.checkpoint: bytes | None = None
+        self.returned: msgspec.Raw | None = None
+        self._function = function
+
+    async def save(self, state: bytes) -> None:
+        """Keep the state; the next attempt of an inline run has it."""
+        self.checkpoint = state
+
+    def set_result(self, value: Any) -> None:
+        """Take the result of a stream; raises as `Context.set_result`."""
+        self.returned = result_given(self._function, value)
 
     def lend_slot(self) -> AbstractAsyncContextManager[None]:
         """There are no slots."""
@@ -103,6 +115,8 @@ class SingleAttempt:
             async for item in items:
                 await self.output.emit(CHUNK, item)
                 kept.append(item)
+        if function.settings.result is not None:
+            return self.returned
         return "".join(kept) if function.signature.joins_text else kept
 
 
@@ -128,10 +142,15 @@ async def one_attempt(
     """One attempt at a call, given its arguments as JSON."""
     try:
         value = await attempt.call(function, function.signature.decode(encoded))
-        result = (
-            function.decode_result(encode_value(value)) if function.settings.keep_result else None
-        )
+        result = _decoded(function, value) if function.settings.keep_result else None
     except Exception as error:
         status = TaskState.FAILED if isinstance(error, Discard) else TaskState.DEAD
         return Outcome(status, None, attempt.output.all, error)
     return Outcome(TaskState.SUCCEEDED, result, attempt.output.all)
+
+
+def _decoded(function: TaskFunction[..., Any], value: Any) -> Any:
+    """A result as the caller of the task would get it."""
+    if value is None and function.settings.result is not None:  # none was set
+        return None
+    return function.decode_result(encode_value(value))

@@ -9,12 +9,16 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+import msgspec
+
 from castwork.model.delivery import Delivery
 from castwork.model.entry import Entry, Meta, parse_entry
 from castwork.model.errors import CastworkError, UndecodableEntry
 from castwork.model.position import Position
 from castwork.model.record import ErrorInfo
+from castwork.store.checkpoints import Checkpoints
 from castwork.store.outputs import Outputs
+from castwork.tasks.result import result_given
 from castwork.worker.emitter import Emitter
 from castwork.worker.lending import Lending
 from castwork.worker.runnable import Runnable
@@ -47,6 +51,7 @@ class Origin(NamedTuple):
         lane: position of the lane among the queue's lanes.
         is_foreign: whether the lane is an adopted stream, with entries that others write.
         outputs: where chunks of the queue's tasks go.
+        checkpoints: where what they save goes.
         lending: lends the slots of attempts that wait for other tasks.
     """
 
@@ -54,6 +59,7 @@ class Origin(NamedTuple):
     lane: int
     is_foreign: bool
     outputs: Outputs
+    checkpoints: Checkpoints
     lending: Lending
 
 
@@ -99,6 +105,8 @@ class Attempt(Delivery):
         announced: whether the task's record says that it runs.
         runner: the asyncio task of the code.
         emitter: writes the attempt's chunks, None while there are none.
+        checkpoint: what this attempt saved, else the last before it; None for nothing.
+        returned: the result that the code of a stream has set, as JSON; None for none.
         thread: done when the thread of a plain function is free; None for other functions.
     """
 
@@ -107,6 +115,7 @@ class Attempt(Delivery):
         "args",
         "begun",
         "cancel_reason",
+        "checkpoint",
         "deadline",
         "emitter",
         "ended_by",
@@ -117,6 +126,7 @@ class Attempt(Delivery):
         "meta",
         "number",
         "origin",
+        "returned",
         "runnable",
         "runner",
         "started_at",
@@ -149,6 +159,8 @@ class Attempt(Delivery):
         self.cancel_reason = ""
         self.runner: asyncio.Task[None] | None = None
         self.emitter: Emitter | None = None
+        self.checkpoint: bytes | None = None
+        self.returned: msgspec.Raw | None = None
         self.thread: Future[Any] | None = None
 
     @property
@@ -179,6 +191,22 @@ class Attempt(Delivery):
         if self.emitter is None:
             self.emitter = Emitter(self.origin.outputs, self.task_id, self.number)
         return self.emitter
+
+    async def save(self, state: bytes) -> None:
+        """Keep the code's state for the attempts after this one. Raises as `Checkpoints.save`."""
+        if self.finished:
+            raise CastworkError(f"task {self.task_id} has ended: it saves nothing any more")
+        await self.origin.checkpoints.save(self, state)
+        self.checkpoint = state
+
+    async def load_checkpoint(self) -> None:
+        """Ask for what the attempts before this one saved. Raises as `Checkpoints.load`."""
+        self.checkpoint = await self.origin.checkpoints.load(self.task_id)
+
+    def set_result(self, value: Any) -> None:
+        """Take the result of a stream from its code; raises as `result_given`."""
+        assert self.runnable is not None
+        self.returned = result_given(self.runnable.function, value)
 
     @property
     def home(self) -> asyncio.AbstractEventLoop | None:

@@ -119,6 +119,7 @@ class Finisher:
             records,
             [attempt.result_ttl_ms for attempt, _ in group],
             [i for i, (a, _) in enumerate(group) if a.emitter is not None or a.number > 1],
+            [i for i, (a, _) in enumerate(group) if a.checkpoint is not None],
         )
 
     async def _finish(self, group: Sequence[tuple[Attempt, Finish]], ended: EndedTasks) -> None:

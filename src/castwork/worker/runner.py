@@ -29,6 +29,7 @@ from castwork.worker.outcome import (
     after_value,
     describe,
 )
+from castwork.worker.resuming import resume
 from castwork.worker.understanding import Understanding
 from castwork.worker.workload import Workload
 
@@ -188,6 +189,8 @@ class Runner:
                     # Not from `launched_at`: the loop may have been blocked between.
                     ends = monotonic() + timeout
                     attempt.deadline = min(ends, attempt.expires or ends)
+                if attempt.number > 1:
+                    await resume(attempt)
                 if meta is not None and meta.key_until == "started":
                     await free_key(self._workload.store, attempt)
                 arguments = runnable.decode(attempt.args)

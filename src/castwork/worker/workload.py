@@ -63,7 +63,14 @@ class Workload:
         self.fill: Callable[[], None] = lambda: None
         self.lingering: dict[Attempt, float] = {}
         self.origins = [
-            Origin(self.queue.name, number, lane.name == "stream", store.outputs, self.lending)
+            Origin(
+                self.queue.name,
+                number,
+                lane.name == "stream",
+                store.outputs,
+                store.checkpoints(worker_id),
+                self.lending,
+            )
             for number, lane in enumerate(self.queue.lanes)
         ]
         self.held: list[dict[bytes, Attempt]] = [{} for _ in self.origins]

@@ -3,8 +3,8 @@
 -- while its group has not been given it; where others read the stream too it is noted as unwanted,
 -- and whichever worker is given it drops it.
 --
--- KEYS  1 record   2 due   3 parked   4 moved   5 high   6 normal   7 low   8 output
---       9 adopted stream   10 unwanted
+-- KEYS  1 record   2 due   3 parked   4 moved   5 high   6 normal   7 low   8 output   9 saved
+--       10 adopted stream   11 unwanted
 -- ARGV  1 id   2 place that the id names ('': none)   3 nonce of the entry at that place
 --       4 record of the cancelled task   5 ttl_ms   6 control channel   7 group   8 channel
 --       9 1: entries of the adopted stream may be deleted
@@ -17,7 +17,7 @@ local raw, moved = call('GET', KEYS[1]), call('HGET', KEYS[4], id)
 local status = raw and (string.match(raw, '^{"status":"(%a+)"') or cjson.decode(raw).status)
 if status and status ~= 'scheduled' and status ~= 'queued' and status ~= 'running' then return status end
 
-local lanes = {high = KEYS[5], normal = KEYS[6], low = KEYS[7], stream = KEYS[9]}
+local lanes = {high = KEYS[5], normal = KEYS[6], low = KEYS[7], stream = KEYS[10]}
 local lane, entry = string.match(moved or ARGV[2], '^(%a+):(%d+%-%d+)$')
 local found = lane and lanes[lane] and call('XRANGE', lanes[lane], entry, entry)[1]
 local fields = found and found[2]
@@ -36,7 +36,7 @@ elseif found and lane == 'stream' then
   if ARGV[9] == '1' then
     call('XDEL', lanes.stream, entry)
   else
-    call('HSET', KEYS[10], id, entry)
+    call('HSET', KEYS[11], id, entry)
     redis.pcall('PUBLISH', ARGV[6], id .. '\nunwanted')
   end
 elseif found then
@@ -51,5 +51,6 @@ call('HDEL', KEYS[4], id)
 if ARGV[10] ~= '' then call('XADD', KEYS[6], '*', 'call', ARGV[10]) end
 call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
 call('PEXPIRE', KEYS[8], ARGV[5])
+call('DEL', KEYS[9])
 redis.pcall('PUBLISH', ARGV[8], KEYS[1] .. '\n' .. ARGV[4])
 return 'cancelled'

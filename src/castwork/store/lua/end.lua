@@ -2,7 +2,7 @@
 -- A dead task becomes a dead letter.
 -- Idempotent: a repeated call finds its own record.
 --
--- KEYS  1 lane   2 record   3 output   4 moved   5 dead   6 letters   7 lane of the following task
+-- KEYS  1 lane   2 record   3 output   4 moved   5 dead   6 letters   7 lane of the following task   8 saved
 -- ARGV  1 group   2 worker   3 entry   4 deliveries   5 1 to delete the entry   6 task id
 --       7 record   8 ttl_ms of the record ('': none)   9 channel   10 call of the following task
 --       then the fields of the dead letter, if it is one
@@ -21,6 +21,7 @@ call('SET', KEYS[2], record)
 if ttl ~= '' then
   call('PEXPIRE', KEYS[2], ttl)
   call('PEXPIRE', KEYS[3], ttl)
+  call('DEL', KEYS[8])
 end
 redis.pcall('PUBLISH', ARGV[9], KEYS[2] .. '\n' .. record)
 return 1

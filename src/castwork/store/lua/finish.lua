@@ -5,14 +5,14 @@
 -- Idempotent: a repeated call changes nothing. It finds its own records and answers as the first
 -- call did; where no records are kept it reports lost leases.
 --
--- KEYS  1 robbed   2 moved   then lanes   then one record per task if kept   then outputs
+-- KEYS  1 robbed   2 moved   then lanes   then one record per task if kept   then outputs and saved
 -- ARGV  1 number of lanes   2 worker   3 group   4 number of tasks   5 number of rows
 --       6 1: records are kept   7 1: the server has MSETEX   8 number of moved tasks
 --       then per lane 1: fenced by note, as only castwork's workers read it
 --       then per lane 1: entries are deleted
 --       then rows of tasks alike: lane, deliveries, number of its tasks, ttl_ms, channel, message
 --       then all entries   then all records where they are kept
---       then per moved task: its number, id   then per output: number of its task, ttl_ms
+--       then per moved task: its number, id   then per output, saved: task's number, ttl_ms (0: delete)
 -- RETURN  'all' stored, or per task 1 stored, 0 lease lost
 -- USES owns holds store
 local call, KEYS, ARGV = redis.call, KEYS, ARGV

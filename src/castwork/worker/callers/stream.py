@@ -61,18 +61,27 @@ class Items:
 def stream_caller(function: TaskFunction[Any, Any], limits: Limits) -> Caller:
     """A caller that sends each item as a chunk, and makes the result of all items."""
     invoke, joins_text, most = function.invoke, function.signature.joins_text, limits.result
+    keeps_items = function.settings.result is None
 
     async def call(attempt: Attempt, arguments: msgspec.Struct) -> Any:
         emitter, generator = attempt.output, invoke(arguments)
         if attempt.number > 1:
             await emitter.reset()
-        items = Items(joins_text=joins_text, most=most)
+        items = Items(joins_text=joins_text, most=most if keeps_items else 0)
         try:
             async for item in generator:
                 await emitter.emit(CHUNK, items.add(item))
         finally:
             await generator.aclose()
         await emitter.flush()
-        return items.result()
+        return items.result() if keeps_items else _given(attempt, most)
 
     return call
+
+
+def _given(attempt: Attempt, most: int) -> msgspec.Raw | NotKept | None:
+    """The result that the code has set; None for none."""
+    given = attempt.returned
+    if given is not None and len(given) > most:
+        return NotKept(len(given), most)
+    return given
