@@ -108,7 +108,7 @@ def test_names_are_escaped_where_they_must_be(task: str, word: bytes) -> None:
 
 
 def test_other_fields_are_passed_over() -> None:
-    fields = [b"before", b"x", *CALL, b"behind", b"\xff", b"meta", b'{"parent":"p","attempts":2}']
+    fields = [b"before", b"x", *CALL, b"behind", b"\xff", b"meta", b'{"later":"p","attempts":2}']
 
     assert parse_entry(fields) == Entry(b"infer", NONCE, b"{}", meta=Meta(attempts=2))
 

@@ -45,6 +45,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
         labels: what is kept with the task for its function, text by text.
         headers: names and values that travel from the caller to the task, as a trace or a
             request's id.
+        parent: id of the task whose code enqueued this one.
     """
 
     attempts: _Count = 0
@@ -62,6 +63,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
     tenant: str = ""
     labels: dict[str, str] = {}
     headers: dict[str, str] = {}
+    parent: str = ""
 
 
 class Entry(msgspec.Struct):

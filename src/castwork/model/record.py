@@ -87,6 +87,7 @@ class TaskStatus(TaskFacts, omit_defaults=True, kw_only=True):
         owner: whose task it is; told to `on_end` hooks.
         tenant: the owner's tenant; told to `on_end` hooks.
         labels: what is kept with the task; told to `on_end` hooks.
+        parent: id of the task whose code enqueued it; told to `on_end` hooks.
     """
 
     task_id: str
@@ -95,6 +96,7 @@ class TaskStatus(TaskFacts, omit_defaults=True, kw_only=True):
     owner: str = ""
     tenant: str = ""
     labels: dict[str, str] = {}
+    parent: str = ""
 
 
 _decode = msgspec.json.Decoder(Record).decode

@@ -40,6 +40,7 @@ class RunningAttempt(Protocol):
     number: int
     meta: Meta | None
     deadline: float
+    expires: float
     cancel_reason: str
     checkpoint: bytes | None
 

@@ -23,7 +23,9 @@ from castwork.store.queue_store import QueueStore
 from castwork.tasks.by import key_of
 from castwork.tasks.call import Call
 from castwork.tasks.chain import Chain
+from castwork.tasks.context import attempt_here
 from castwork.tasks.end_hooks import EndHook, EndHooks, Final, add_hook
+from castwork.tasks.inheriting import inherited
 from castwork.tasks.many import Outcome, enqueue_encoded, tasks_of
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
@@ -88,6 +90,8 @@ class TaskFunction(Generic[P, R]):
         self.signature = signature
         self.store = store
         self._submission = submission
+        #: Id of the task whose code makes the calls; empty for none.
+        self._parent = ""
         #: The options of calls.
         self.call_settings = settings.call_settings
         self._key_by = key_of(settings.key_by, signature) if settings.key_by is not None else None
@@ -196,15 +200,26 @@ class TaskFunction(Generic[P, R]):
         """`enqueue_encoded` for callers without an event loop."""
         return portal.run("enqueue", lambda: self.submit(arguments, on_portal=True))
 
+    def from_here(self) -> Self:
+        """The function as it is called here: the calls that a task makes are its children."""
+        attempt = attempt_here()
+        if attempt is None:
+            return self
+        other = copy.copy(self)
+        other._parent = attempt.task_id
+        other.call_settings = inherited(self.call_settings, attempt)
+        other._plan = other._make_plan(other.call_settings)
+        return other
+
     async def submit(self, arguments: bytes, *, on_portal: bool = False) -> Task[R]:
         """Enqueue a call, on the event loop of the app or of the portal."""
         producer = self._submission.producer
         if on_portal:
             producer = producer.twin
-        since = time.monotonic()
+        since, function = time.monotonic(), self.from_here()
         if self.is_wrapped:
-            return await self._submit_wrapped(producer, arguments)
-        task_id, created = await producer.enqueue(self.plan_of(arguments), arguments)
+            return await function._submit_wrapped(producer, arguments)
+        task_id, created = await producer.enqueue(function.plan_of(arguments), arguments)
         return self.handle(task_id, created, since if created else None)
 
     @property
@@ -268,7 +283,7 @@ class TaskFunction(Generic[P, R]):
         return msgspec.structs.replace(settings, key=self._key_by(call))
 
     def _make_plan(self, settings: CallSettings) -> Plan:
-        return Plan(self.settings.name, settings, self._canonical)
+        return Plan(self.settings.name, settings, self._canonical, self._parent)
 
     def _canonical(self, arguments: bytes) -> bytes:
         """Arguments with their defaults, so that equal ones are equal."""
@@ -303,7 +318,7 @@ class TaskFunction(Generic[P, R]):
                 f"{len(encoded)} calls of {self.name!r} have one id or key, so that only the first"
                 " would become a task: give each call its own, with options() and enqueue()"
             )
-        plan = self.fixed_plan
+        plan = self.from_here().fixed_plan
         if plan is None or self.is_wrapped:
             return tasks_of([await enqueue_encoded([(self, arguments) for arguments in encoded])])
         since = time.monotonic()

@@ -91,7 +91,8 @@ async def _enqueue_some(
     """Enqueue some of the calls, note their tasks, and return the first error."""
     since = time.monotonic()
     some = [calls[number] for number in numbers]
-    planned = [(function.plan_of(encoded), encoded) for function, encoded in some]
+    here = {function: function.from_here() for function, _ in some}
+    planned = [(here[function].plan_of(encoded), encoded) for function, encoded in some]
     accepted, error = await producer.enqueue_many(planned)
     for number, taken in zip(numbers, accepted, strict=True):
         if taken is not None:

@@ -25,6 +25,7 @@ class Plan:
         task: name of the task function.
         settings: the options of these calls.
         canonical: gives arguments a form in which equal ones are equal, for those of keys.
+        parent: id of the task whose code makes the calls; empty for none.
 
     Attributes:
         name: the function's name as it stands in entries.
@@ -42,15 +43,17 @@ class Plan:
         task: str,
         settings: CallSettings,
         canonical: Callable[[bytes], bytes] = lambda args: args,
+        parent: str = "",
     ) -> None:
         self.name = wire_name(task)
         self.lane = settings.priority
         self._task = task
         self.settings = settings
         self._canonical = canonical
+        self._parent = parent
         self.key = None if settings.key is None else (task, settings.tenant, settings.key)
         self.names_moments = settings.names_moments
-        self._meta = None if settings.names_moments else _meta_of(settings)
+        self._meta = None if settings.names_moments else _meta_of(settings, parent)
         self.meta = encode_meta(self._meta) if self._meta is not None else b""
         named = settings.id is not None or settings.key is not None or settings.delay > 0
         self.is_named = named
@@ -63,12 +66,13 @@ class Plan:
 
     def from_now(self) -> Plan:
         """The plan of a call that is enqueued now."""
-        return Plan(self._task, self.settings.from_now(time.time()), self._canonical)
+        settings = self.settings.from_now(time.time())
+        return Plan(self._task, settings, self._canonical, self._parent)
 
     def with_key(self, key: str) -> Plan:
         """The plan of a call whose arguments give it a key."""
         settings = msgspec.structs.replace(self.settings, key=key)
-        return Plan(self._task, settings, self._canonical)
+        return Plan(self._task, settings, self._canonical, self._parent)
 
     def row(self, calls: list[bytes]) -> Row:
         """Calls of this plan in a row."""
@@ -106,7 +110,7 @@ class Plan:
         return named
 
 
-def _meta_of(settings: CallSettings) -> Meta | None:
+def _meta_of(settings: CallSettings, parent: str) -> Meta | None:
     deadline = settings.deadline
     assert not isinstance(deadline, datetime)  # `from_now` has made seconds of it
     meta = Meta(
@@ -120,5 +124,6 @@ def _meta_of(settings: CallSettings) -> Meta | None:
         tenant=settings.tenant,
         labels=dict(settings.labels),
         headers=dict(settings.headers),
+        parent=parent,
     )
     return None if meta == Meta() else meta

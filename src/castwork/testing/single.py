@@ -60,6 +60,7 @@ class SingleAttempt:
 
     ended_by = ""
     deadline = 0.0
+    expires = 0.0
     cancel_reason = ""
 
     def __init__(

@@ -90,6 +90,7 @@ def ended_task(attempt: Attempt, outcome: Finish | Bury, worker_id: str, queue: 
         status.arguments = decode_any(attempt.args)
     if (meta := attempt.meta) is not None:
         status.owner, status.tenant, status.labels = meta.owner, meta.tenant, meta.labels
+        status.parent = meta.parent
     return EndedTask(record, ttl_ms, letter, status)
 
 
