@@ -31,6 +31,8 @@ from castwork.model.states import TaskState
 from castwork.tasks.call import Call
 from castwork.tasks.chain import Proceed, ProceedSync
 from castwork.tasks.context import Context, current
+from castwork.tasks.dead_choice import DeadGroup
+from castwork.tasks.dead_letters import DeadLetter, DeadLetters
 from castwork.tasks.function import TaskFunction
 from castwork.tasks.kinds import CoroutineFunction, PlainFunction, StreamFunction
 from castwork.tasks.lock import Lock
@@ -54,6 +56,9 @@ __all__ = [
     "CoroutineFunction",
     "Credentials",
     "Cron",
+    "DeadGroup",
+    "DeadLetter",
+    "DeadLetters",
     "Delivered",
     "Discard",
     "Every",

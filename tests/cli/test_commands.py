@@ -232,6 +232,11 @@ def test_dead_letters_are_purged(backend: Up, tmp_path: Path) -> None:
     found = backend.run("dead", "purge", one["id"])
     assert found.stdout == f"{one['id']} is deleted\n"
     assert backend.run("dead", "purge", one["id"]).returncode == 1
+    [group] = parsed(backend, "dead", "groups")
+    assert (group["count"], group["newest"]) == (1, two["id"])
+    assert backend.run("dead", "groups").stdout.count(group["error"]) == 1
+    assert parsed(backend, "dead", "replay", "--all", "--error", "Other")["done"] == []
+    assert backend.run("dead", "replay", two["id"], "--pace", "1").returncode == 2
     asked = backend.run("dead", "purge", "--all")
     assert (asked.returncode, "--yes" in asked.stderr) == (2, True)
     assert two["id"] in parsed(backend, "dead", "purge", "--all", "--yes")["done"]

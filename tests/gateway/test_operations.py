@@ -63,6 +63,9 @@ async def test_dead_letters_are_listed_replayed_and_purged(client: httpx.AsyncCl
     assert (letters[0]["task"], letters[0]["attempts"]) == ("fail", 1)
     assert len((await client.get("/dead?limit=1")).json()) == 1
     assert (await client.get("/dead?queue=narrow")).json() == []
+    [group] = (await client.get("/dead/groups")).json()
+    assert (group["count"], group["newest"]) == (2, letters[0]["id"])
+    assert (await client.get("/dead/groups?queue=narrow")).json() == []
 
     reply = await client.post(f"/dead/{first}/replay")
     assert reply.json() == {"task_id": first, "status": "queued", "queue": "default"}

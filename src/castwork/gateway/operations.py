@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from castwork.app import App
@@ -45,6 +46,7 @@ class OperationRoutes:
         router.get("/queues")(self.list_queues)
         router.get("/workers")(self.list_workers)
         router.get("/dead")(self.list_dead)
+        router.get("/dead/groups")(self.list_dead_groups)
         router.post("/dead/{letter_id:path}/replay")(self.replay)
         router.delete("/dead/{letter_id:path}")(self.purge)
         router.get("/healthz")(self.tell_alive)
@@ -72,6 +74,16 @@ class OperationRoutes:
             found += await letters.list(limit=limit, after=after)
         found.sort(key=lambda letter: Position.parse(letter.id), reverse=True)
         return json_response(found[:limit])
+
+    async def list_dead_groups(self, queue: InQueue = None) -> Response:
+        """Count the dead letters by function and error, per queue the most first."""
+        return json_response(
+            [
+                {"queue": letters.queue, **msgspec.structs.asdict(group)}
+                for letters in self._letters(queue)
+                for group in await letters.groups()
+            ]
+        )
 
     async def replay(self, request: Request, letter_id: str, queue: InQueue = None) -> Response:
         """Queue a dead letter again, named by its id or its task's, with all its attempts."""

@@ -17,6 +17,7 @@ from castwork.model.record import Record, encode_record
 from castwork.model.states import Priority, TaskState
 from castwork.store.letter import Letter
 from castwork.store.queue_store import QueueStore
+from castwork.tasks.dead_choice import DeadChoice, DeadGroup, count_groups, for_each
 
 
 class DeadLetter(msgspec.Struct):
@@ -149,6 +150,52 @@ class DeadLetters:
         """
         if not await self._letters.purge(await self._find(letter_id)):
             raise TaskNotFound(f"dead letter {letter_id} was replayed or purged meanwhile")
+
+    async def groups(self) -> Sequence[DeadGroup]:
+        """How many letters there are of each function and error, the most first.
+
+        All letters are read for it, page by page.
+        """
+        return await count_groups(self)
+
+    async def replay_all(
+        self,
+        *,
+        function: str | None = None,
+        error: str | None = None,
+        until: str | None = None,
+        pace: float | None = None,
+    ) -> int:
+        """Queue dead letters again, all that are there now or some of them.
+
+        Letters that are no task stay.
+
+        Args:
+            function: only those of the task function of this name.
+            error: only those whose last error was of this type, as `TimeoutError`.
+            until: id of a dead letter: only this one and older ones, as `DeadGroup.newest`.
+            pace: tasks per second at most; None for no bound.
+
+        Returns:
+            How many were queued.
+
+        Raises:
+            UndecodableEntry: `until` is no id of a dead letter.
+            ConnectionFailed: no server in time; those before are queued.
+        """
+        choice = DeadChoice(function, error, until)
+        return sum([not refused async for _, refused in for_each(self, choice, self.replay, pace)])
+
+    async def purge_all(
+        self, *, function: str | None = None, error: str | None = None, until: str | None = None
+    ) -> int:
+        """Delete dead letters for good, all that are there now or some; see `replay_all`.
+
+        Returns:
+            How many were deleted.
+        """
+        choice = DeadChoice(function, error, until)
+        return sum([not refused async for _, refused in for_each(self, choice, self.purge)])
 
     async def _find(self, letter_id: str) -> Letter:
         letter = await self._letters.find(letter_id)

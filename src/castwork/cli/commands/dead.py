@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import typer
 
 from castwork.app import App
@@ -14,14 +15,11 @@ from castwork.cli.failure import FAILED, MISUSED, Failure
 from castwork.cli.options import AppOption, Json, Redis
 from castwork.cli.output import print_json, print_table
 from castwork.cli.session import on_server
-from castwork.model.errors import TaskNotFound, UndecodableEntry
+from castwork.tasks.dead_choice import DeadChoice, DeadGroup, for_each
 from castwork.tasks.dead_letters import DeadLetter, DeadLetters, find_letter
 
 #: Does something to one dead letter, given its id.
 Action = Callable[[DeadLetters, str], Awaitable[Any]]
-
-#: Letters that are handled at once, where all are.
-_TOGETHER = 20
 
 dead = typer.Typer(help="Tasks that ran out of attempts or can never run.", no_args_is_help=True)
 
@@ -31,6 +29,28 @@ MaybeId = Annotated[
 ]
 All = Annotated[bool, typer.Option("--all", help="All of them, or all of --queue.")]
 OfQueue = Annotated[str | None, typer.Option("--queue", help="Of this queue only.")]
+OfFunction = Annotated[
+    str | None, typer.Option("--function", help="With --all: of this task function only.")
+]
+OfError = Annotated[
+    str | None, typer.Option("--error", help="With --all: of this type of error only.")
+]
+
+
+class _Doing(NamedTuple):
+    """What is done to dead letters, and to which.
+
+    Attributes:
+        action: does it to one, given its id.
+        done: says that it is done.
+        choice: which of all are meant.
+        pace: letters per second at most.
+    """
+
+    action: Action
+    done: str
+    choice: DeadChoice
+    pace: float | None = None
 
 
 @dead.command("list")
@@ -76,23 +96,53 @@ def show(
 
 
 @dead.command()
-def replay(
-    letter_id: MaybeId = None,
-    every: All = False,
+def groups(
     queue: OfQueue = None,
     app: AppOption = None,
     redis: Redis = None,
     json: Json = False,
 ) -> None:
-    """Queue a dead letter again, with all its attempts."""
-    _for_each(letter_id, every, queue, (app, redis, json), DeadLetters.replay, "queued again")
+    """Count the dead letters by function and error."""
+
+    async def read(app: App) -> list[tuple[str, DeadGroup]]:
+        of_queue = _of_queue(app, queue)
+        return [(letters.queue, one) for letters in of_queue for one in await letters.groups()]
+
+    found = on_server(app, redis, read)
+    if json:
+        print_json([{"queue": name, **msgspec.structs.asdict(one)} for name, one in found])
+        return
+    columns = ("queue", "function", "error", "count", "newest")
+    rows = [(name, one.task, one.error, one.count, one.newest) for name, one in found]
+    print_table("dead letters", columns, rows)
 
 
 @dead.command()
-def purge(
+def replay(  # noqa: PLR0913, PLR0917 - options are arguments
     letter_id: MaybeId = None,
     every: All = False,
     queue: OfQueue = None,
+    function: OfFunction = None,
+    error: OfError = None,
+    pace: Annotated[
+        float | None, typer.Option(help="With --all: so many per second at most.")
+    ] = None,
+    app: AppOption = None,
+    redis: Redis = None,
+    json: Json = False,
+) -> None:
+    """Queue a dead letter again, with all its attempts."""
+    doing = _Doing(DeadLetters.replay, "queued again", DeadChoice(function, error), pace)
+    _for_each(letter_id, every, queue, (app, redis, json), doing)
+
+
+@dead.command()
+def purge(  # noqa: PLR0913, PLR0917 - options are arguments
+    letter_id: MaybeId = None,
+    every: All = False,
+    queue: OfQueue = None,
+    function: OfFunction = None,
+    error: OfError = None,
     app: AppOption = None,
     redis: Redis = None,
     json: Json = False,
@@ -103,7 +153,8 @@ def purge(
         if not sys.stdin.isatty():
             raise Failure("--all deletes for good: say --yes, too", code=MISUSED)
         typer.confirm(f"Delete all dead letters{f' of {queue}' if queue else ''}?", abort=True)
-    _for_each(letter_id, every, queue, (app, redis, json), DeadLetters.purge, "deleted")
+    doing = _Doing(DeadLetters.purge, "deleted", DeadChoice(function, error))
+    _for_each(letter_id, every, queue, (app, redis, json), doing)
 
 
 def _for_each(
@@ -111,20 +162,21 @@ def _for_each(
     every: bool,
     queue: str | None,
     common: tuple[str | None, str | None, bool],
-    action: Action,
-    done: str,
+    doing: _Doing,
 ) -> None:
     """Do something to one dead letter or to all; exit code 1 if that cannot be done to one."""
     if (letter_id is None) is not every:
         raise Failure("say either the ID of a dead letter or --all", code=MISUSED)
+    if letter_id is not None and (doing.choice != DeadChoice() or doing.pace is not None):
+        raise Failure("--function, --error and --pace go with --all", code=MISUSED)
     name, redis, json = common
 
     async def run(app: App) -> tuple[list[str], dict[str, str]]:
         queues = _of_queue(app, queue)
         if letter_id is None:
-            return await _to_all(queues, action)
+            return await _to_all(queues, doing)
         letters, letter = await find_letter(queues, letter_id)
-        await action(letters, letter.id)
+        await doing.action(letters, letter.id)
         return [letter_id], {}
 
     handled, refused = on_server(name, redis, run)
@@ -132,33 +184,24 @@ def _for_each(
         print_json({"done": handled, "refused": refused})
     else:
         for one in handled:
-            typer.echo(f"{one} is {done}")
+            typer.echo(f"{one} is {doing.done}")
         for one, reason in refused.items():
             typer.echo(f"{one} stays: {reason}", err=True)
     if refused:
         raise typer.Exit(FAILED)
 
 
-async def _to_all(
-    queues: Sequence[DeadLetters], action: Action
-) -> tuple[list[str], dict[str, str]]:
+async def _to_all(queues: Sequence[DeadLetters], doing: _Doing) -> tuple[list[str], dict[str, str]]:
     """Do something to all dead letters that are there now; those that come meanwhile stay."""
     handled: list[str] = []
     refused: dict[str, str] = {}
     for letters in queues:
-        async for page in letters.pages():
-            for start in range(0, len(page), _TOGETHER):
-                some = page[start : start + _TOGETHER]
-                ends = await asyncio.gather(
-                    *(action(letters, letter.id) for letter in some), return_exceptions=True
-                )
-                for letter, end in zip(some, ends, strict=True):
-                    if not isinstance(end, BaseException):
-                        handled.append(letter.id)
-                    elif isinstance(end, (TaskNotFound, UndecodableEntry)):
-                        refused[letter.id] = str(end)
-                    else:
-                        raise end
+        action = partial(doing.action, letters)
+        async for letter_id, reason in for_each(letters, doing.choice, action, doing.pace):
+            if reason:
+                refused[letter_id] = reason
+            else:
+                handled.append(letter_id)
     return handled, refused
 
 
