@@ -5,6 +5,7 @@ from castwork.channels.channel import Channel
 from castwork.channels.event import Delivered, Resync
 from castwork.channels.receipt import Applied, Receipt
 from castwork.channels.setting import Setting
+from castwork.model.batch import Batch
 from castwork.model.chunk import Chunk
 from castwork.model.credentials import Credentials
 from castwork.model.errors import (
@@ -34,7 +35,7 @@ from castwork.tasks.context import Context, current
 from castwork.tasks.dead_choice import DeadGroup
 from castwork.tasks.dead_letters import DeadLetter, DeadLetters
 from castwork.tasks.function import TaskFunction
-from castwork.tasks.kinds import CoroutineFunction, PlainFunction, StreamFunction
+from castwork.tasks.kinds import BatchFunction, CoroutineFunction, PlainFunction, StreamFunction
 from castwork.tasks.lock import Lock
 from castwork.tasks.queue import Queue
 from castwork.tasks.resource import Resource
@@ -48,6 +49,8 @@ __all__ = [
     "AppSettings",
     "Applied",
     "Backoff",
+    "Batch",
+    "BatchFunction",
     "Call",
     "CastworkError",
     "Channel",

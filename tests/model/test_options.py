@@ -27,7 +27,7 @@ from castwork.model.worker_options import WorkerOptions, WorkerSettings
 )
 def test_what_users_may_write_is_what_is_kept(written: Any, kept: type[msgspec.Struct]) -> None:
     # The type of the result depends on these, so that each is a keyword of its own overload.
-    apart = ("result", "keep_result")
+    apart = ("batch", "result", "keep_result")
     shared = [name for name in kept.__struct_fields__ if name not in apart]
     assert list(get_type_hints(written)) == shared
     assert written.__required_keys__ == frozenset()

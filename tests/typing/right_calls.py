@@ -6,7 +6,18 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, assert_type
 
-from castwork import App, Call, Channel, Credentials, Receipt, Setting, StreamTask, Task, current
+from castwork import (
+    App,
+    Batch,
+    Call,
+    Channel,
+    Credentials,
+    Receipt,
+    Setting,
+    StreamTask,
+    Task,
+    current,
+)
 from castwork.azure import EntraLogin
 from castwork.tasks.kinds import CoroutineFunction, PlainFunction, StreamFunction
 
@@ -149,6 +160,16 @@ async def counted(prompt: str) -> AsyncIterator[str]:
     current().set_result(1)
 
 
+@app.task(batch=Batch(32, cost=len, max_cost=8192))
+async def embedded(texts: list[str]) -> list[list[float]]:
+    return [[1.0] for _ in texts]
+
+
+@app.task(batch=Batch())
+async def with_errors(texts: list[str]) -> list[int | Exception]:
+    return [ValueError() for _ in texts]
+
+
 @app.resource
 async def model() -> AsyncIterator[Pool]:
     yield Pool()
@@ -196,6 +217,9 @@ async def streams() -> None:
     assert_type(await items.result(), list[int])
     assert_type(await loose_stream.enqueue("x"), StreamTask[list[dict[str, Any]], dict[str, Any]])
     assert_type(chat.task("an id"), StreamTask[str, str])
+    assert_type(await (await embedded.enqueue("x")).result(), list[float])
+    assert_type(await embedded(["x"]), list[list[float]])
+    assert_type(await (await with_errors.enqueue("x")).result(), int)
     assert_type(await (await counted.enqueue("x")).result(), int)
     assert_type(current().saved(Pool), Pool | None)
     assert_type(await counted.enqueue("x"), StreamTask[int, str])

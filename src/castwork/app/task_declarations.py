@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Literal, ParamSpec, TypeVar, Unpack, get_type_hints, overload
 
+from castwork.model.batch import Batch
 from castwork.model.credentials import CredentialSource
 from castwork.model.definable import check_definable
 from castwork.model.errors import DefinitionError
@@ -18,7 +19,12 @@ from castwork.server_url import ServerUrl
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.catalog import Catalog
 from castwork.tasks.chain import Chain
-from castwork.tasks.decorators import ForgettingDecorator, ResultDecorator, TaskDecorator
+from castwork.tasks.decorators import (
+    BatchDecorator,
+    ForgettingDecorator,
+    ResultDecorator,
+    TaskDecorator,
+)
 from castwork.tasks.end_hooks import EndHooks
 from castwork.tasks.function import Elsewhere, Submission, TaskFunction
 from castwork.tasks.kinds import (
@@ -83,6 +89,8 @@ class TaskDeclarations:
     @overload
     def task(self, function: Callable[P, R], /) -> PlainFunction[P, R]: ...
     @overload
+    def task(self, /, *, batch: Batch, **options: Unpack[TaskOptions]) -> BatchDecorator: ...
+    @overload
     def task(self, /, *, result: type[R], **options: Unpack[TaskOptions]) -> ResultDecorator[R]: ...
     @overload
     def task(
@@ -109,6 +117,8 @@ class TaskDeclarations:
                 after a crash of its worker, either.
             timeout: seconds that one attempt may take; None for no bound.
             result_ttl: seconds that the result is kept.
+            batch: a `Batch`, for a function of a list of items that returns a list of results: one
+                call takes the items of several tasks, each with an outcome of its own.
             result: of a generator, the type of what `current().set_result` is given; without it
                 the items are the result.
             keep_result: whether the result is kept; else `result()` waits, and answers None.
@@ -147,6 +157,10 @@ class TaskDeclarations:
     def remote(self, function: Callable[P, R], /) -> PlainFunction[P, R]: ...
     @overload
     def remote(
+        self, /, *, batch: Literal[True], **options: Unpack[RemoteOptions]
+    ) -> BatchDecorator: ...
+    @overload
+    def remote(
         self, /, *, result: type[R], **options: Unpack[RemoteOptions]
     ) -> ResultDecorator[R]: ...
     @overload
@@ -166,7 +180,7 @@ class TaskDeclarations:
             DefinitionError: the signature or an option cannot work.
         """
         refuse_unknown(
-            "a remote task function", options, [*get_type_hints(RemoteOptions), "result"]
+            "a remote task function", options, [*get_type_hints(RemoteOptions), "result", "batch"]
         )
 
         def declare(decorated: Callable[..., Any]) -> Any:

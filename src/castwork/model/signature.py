@@ -6,7 +6,14 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from enum import Enum
 from typing import Any
 
@@ -29,6 +36,7 @@ class Kind(Enum):
     COROUTINE = "coroutine"
     GENERATOR = "generator"
     THREAD = "thread"
+    BATCH = "batch"
 
 
 class Signature:
@@ -39,19 +47,23 @@ class Signature:
 
     Args:
         function: the function. Parameters need names and, for checking, annotations.
+        is_batch: whether it takes a list of items and returns one of results: then a call is one
+            item, and gets one result.
 
     Raises:
         DefinitionError: the signature has `*args` or `**kwargs`, or a type that has no
             JSON form.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], *, is_batch: bool = False) -> None:
         self.kind = kind_of(function)
         try:
             self._signature = inspect.signature(function)
         except ValueError as error:
             raise DefinitionError(f"task function {function.__name__!r}: {error}") from error
         hints = _hints(function)
+        if is_batch:
+            hints = self._of_one(function.__name__, hints)
         self.returns: Any = hints.get("return", Any)
         self._hints = hints
         self._names = list(self._signature.parameters)
@@ -65,6 +77,21 @@ class Signature:
             (at, name) for at, name in enumerate(self._names) if is_model(hints.get(name))
         ]
         self._decode = msgspec.json.Decoder(self.struct, dec_hook=load_foreign).decode
+
+    def _of_one(self, name: str, hints: Mapping[str, Any]) -> dict[str, Any]:
+        """The types of one item and its result, of a function that takes and returns lists."""
+        parameters = list(self._signature.parameters)
+        if self.kind is not Kind.COROUTINE or len(parameters) != 1:
+            raise DefinitionError(
+                f"batch function {name!r}: write async def {name}(items: list[...]) -> list[...]:"
+                " one list in, one as long out; what blocks goes into asyncio.to_thread"
+            )
+        self.kind = Kind.BATCH
+        given, returned = hints.get(parameters[0], Any), hints.get("return", Any)
+        return {
+            parameters[0]: _item_of(given, f"batch function {name!r}, its parameter"),
+            "return": _item_of(returned, f"batch function {name!r}, its result"),
+        }
 
     def _make_struct(self, name: str, hints: Mapping[str, Any]) -> type[msgspec.Struct]:
         fields: list[Any] = []
@@ -277,6 +304,28 @@ def kind_of(function: Callable[..., Any]) -> Kind:
             f"task function {function.__name__!r} is a plain generator: make it async"
         )
     return Kind.THREAD
+
+
+def _item_of(kind: Any, what: str) -> Any:
+    """The type of the items of a list."""
+    if kind is Any:
+        return Any
+    if (typing.get_origin(kind) or kind) not in (list, Sequence):
+        raise DefinitionError(f"{what} is {kind}: annotate a list, list[...]")
+    items = typing.get_args(kind)
+    return _without_exceptions(items[0]) if items else Any
+
+
+def _without_exceptions(kind: Any) -> Any:
+    """A type without the exceptions that stand for items which failed."""
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind
+    kept = [
+        part
+        for part in typing.get_args(kind)
+        if not (isinstance(part, type) and issubclass(part, BaseException))
+    ]
+    return typing.Union[tuple(kept)] if kept else Any  # noqa: UP007 - of parts known at run time
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, TypedDict, get_origin
 
 import msgspec
 
+from castwork.model.batch import Batch
 from castwork.model.call_options import CallSettings, KeyTaken, KeyUntil, priority, result_ttl
 from castwork.model.errors import DefinitionError
 from castwork.model.option_values import (
@@ -81,6 +82,15 @@ def _schedule(name: str, given: Any) -> Any:
     return given
 
 
+def _batch(name: str, given: Any) -> Batch | None:
+    """The check of a batch."""
+    if given is None or isinstance(given, Batch):
+        return given
+    if given is True:
+        return Batch()
+    raise DefinitionError(f"{name} is {given!r:.60}: give a Batch(...)")
+
+
 def _result(name: str, given: Any) -> Any:
     """The check of the type of a result."""
     if given is not None and not isinstance(given, type) and get_origin(given) is None:
@@ -111,6 +121,7 @@ _CHECKS: dict[str, Check] = {
     "attempts": count(),
     "timeout": duration(above_zero=True, optional=True),
     "result_ttl": result_ttl,
+    "batch": _batch,
     "result": _result,
     "keep_result": instance(bool),
     "backoff": instance(Backoff),
@@ -144,6 +155,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
         timeout: seconds that one attempt may take; None for no bound.
         result_ttl: seconds that the result is kept after the end, 60 or more.
         old_names: names that the function had before: tasks enqueued under them run, too.
+        batch: how many tasks one call of the function takes; None for one each.
         result: of a generator, the type of what `current().set_result` gives; None for the items.
         keep_result: whether the result is kept; else `result()` waits for the end and answers None.
         backoff: waits between attempts.
@@ -170,6 +182,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
     timeout: float | None = 300.0
     result_ttl: float = 3600.0
     old_names: tuple[str, ...] = ()
+    batch: Batch | None = None
     result: Any = None
     keep_result: bool = True
     backoff: Backoff = Backoff()
@@ -200,6 +213,11 @@ class TaskSettings(msgspec.Struct, frozen=True):
             raise DefinitionError(
                 f"task {self.name!r}: retry_on says which exceptions are tried again, give_up_on"
                 " which are not: give one of them"
+            )
+        if self.batch is not None and (self.result is not None or not self.keep_result):
+            raise DefinitionError(
+                f"task {self.name!r}: a batch function returns its results: leave out result and"
+                " keep_result"
             )
         if self.result is not None and not self.keep_result:
             raise DefinitionError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from castwork.tasks.kinds import (
+    BatchFunction,
     CoroutineFunction,
     ForgettingCoroutine,
     ForgettingPlain,
@@ -17,6 +18,7 @@ from castwork.tasks.resource import Resource
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
+T = TypeVar("T")
 
 
 class TaskDecorator(Protocol):
@@ -45,6 +47,19 @@ class ResultDecorator(Protocol[R]):
     def __call__(self, function: Callable[P, AsyncIterator[C]], /) -> StreamFunction[P, R, C]: ...
     @overload
     def __call__(self, function: Callable[P, Iterator[C]], /) -> StreamFunction[P, R, C]: ...
+
+
+class BatchDecorator(Protocol):
+    """What `@app.task(batch=...)` returns: callers enqueue single items."""
+
+    @overload
+    def __call__(
+        self, function: Callable[[list[T]], Awaitable[list[R | Exception]]], /
+    ) -> BatchFunction[T, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[list[T]], Awaitable[list[R]]], /
+    ) -> BatchFunction[T, R]: ...
 
 
 class ResourceDecorator(Protocol):

@@ -22,6 +22,7 @@ from castwork.tasks.task import StreamTask, Task
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
+T = TypeVar("T")
 
 
 class CoroutineFunction(TaskFunction[P, R]):
@@ -88,11 +89,20 @@ class StreamFunction(TaskFunction[P, R], Generic[P, R, C]):
         return partial(msgspec.convert, type=kind, dec_hook=load_foreign)
 
 
+class BatchFunction(TaskFunction[[T], R], Generic[T, R]):
+    """A task function of which one call takes the items of several tasks."""
+
+    def __call__(self, items: list[T], /) -> Coroutine[Any, Any, list[R]]:
+        """Run the function here and now, for some items, without Redis."""
+        return cast("Coroutine[Any, Any, list[R]]", self.function(items))
+
+
 #: Per kind the class of a task function whose results are kept, and of others.
 _KINDS: dict[Kind, tuple[type[TaskFunction[Any, Any]], type[TaskFunction[Any, Any]]]] = {
     Kind.COROUTINE: (CoroutineFunction, ForgettingCoroutine),
     Kind.GENERATOR: (StreamFunction, StreamFunction),
     Kind.THREAD: (PlainFunction, ForgettingPlain),
+    Kind.BATCH: (BatchFunction, BatchFunction),
 }
 
 
@@ -104,7 +114,7 @@ def make_task_function(
     Raises:
         DefinitionError: its signature or its types cannot work.
     """
-    signature = Signature(function)
+    signature = Signature(function, is_batch=settings.batch is not None)
     if signature.kind is Kind.GENERATOR and not inspect.isasyncgenfunction(function):
         function = as_stream(function)
     if settings.result is not None and signature.kind is not Kind.GENERATOR:

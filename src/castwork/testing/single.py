@@ -105,6 +105,11 @@ class SingleAttempt:
         async with asyncio.timeout(function.settings.timeout):
             if function.signature.kind is Kind.GENERATOR:
                 return await self._stream(function, function.invoke(arguments))
+            if function.signature.kind is Kind.BATCH:
+                [value] = await function.function(list(msgspec.structs.astuple(arguments)))
+                if isinstance(value, BaseException):
+                    raise value
+                return value
             if function.signature.kind is Kind.COROUTINE:
                 return await function.invoke(arguments)
             value = await in_thread(function.invoke, arguments, name="castwork-task")

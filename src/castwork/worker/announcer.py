@@ -71,7 +71,8 @@ class Announcer:
         ready = [
             a
             for a in self._workload.attempts
-            if not a.announced and a.launched_at and a.launched_at <= limit and not a.finished
+            if not (a.announced or a.finished)
+            and (a.launched_at and a.launched_at <= limit and a.started_at)
         ]
         announced = 0
         for start in range(0, len(ready), _GROUP):

@@ -162,7 +162,7 @@ class Fetcher:
 
     async def _claim_until_empty(self) -> None:
         workload = self._workload
-        most = max(1, (workload.capacity + 1) // 2)
+        most = max(1, (workload.most + 1) // 2)
         while not (self._stopping or self._must_sweep):
             count = min(workload.free, most, self._fitting)
             if count <= 0:
@@ -216,7 +216,7 @@ class Fetcher:
             # Noted before the call and after it: an attempt that ends or begins during the call is
             # pending in the reply, but known.
             known = set(workload.held[origin.lane])
-            pending = await self._claims.pending(origin.lane, workload.capacity * 2)
+            pending = await self._claims.pending(origin.lane, workload.most * 2)
             known |= set(workload.held[origin.lane])
             unheard = [one for one in pending if one[0] not in known]
             now_ms = await self._claims.now_ms() if unheard else 0

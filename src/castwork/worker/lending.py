@@ -33,7 +33,7 @@ class Lending:
         self._workload = workload
         self._told_at = _MANY
         self.lenders: dict[Attempt, int] = {}
-        self.resuming: deque[tuple[Attempt, asyncio.Future[None]]] = deque()
+        self.resuming: deque[tuple[Attempt | None, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
     async def waiting(self, attempt: Attempt) -> AsyncIterator[None]:
@@ -57,8 +57,48 @@ class Lending:
         while self.resuming and self._workload.has_room:
             attempt, resumed = self.resuming.popleft()
             if not resumed.done():
-                self.take_back(attempt)
+                if attempt is None:
+                    self._workload.running += 1
+                else:
+                    self.take_back(attempt)
                 resumed.set_result(None)
+
+    # -- for batches --------------------------------------------------------------------
+
+    def gather(self, attempt: Attempt) -> None:
+        """Take the slot of an attempt that waits for a call with others, and ends without one."""
+        self._workload.gathered += 1
+        self._workload.running -= 1
+        self.lenders[attempt] = 1
+        self._workload.freed()
+
+    def gathered(self, count: int) -> None:
+        """So many attempts wait no more: others may be claimed."""
+        self._workload.gathered -= count
+        self._workload.signal()
+
+    async def slot(self) -> None:
+        """Take a slot for a call of several attempts, ahead of all that is claimed or waits."""
+        if not self.resuming and self._workload.has_room:
+            self._workload.running += 1
+            return
+        waiting = (None, asyncio.get_running_loop().create_future())
+        self.resuming.append(waiting)
+        try:
+            await waiting[1]
+        except asyncio.CancelledError:
+            if waiting in self.resuming:
+                self.resuming.remove(waiting)
+            else:
+                self.free_slot()
+            raise
+
+    def free_slot(self) -> None:
+        """Give back what `slot` took."""
+        self._workload.running -= 1
+        self._workload.freed()
+
+    # -- lending ------------------------------------------------------------------------
 
     def _lend(self, attempt: Attempt) -> bool:
         count = self.lenders.get(attempt)

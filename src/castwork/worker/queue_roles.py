@@ -36,6 +36,7 @@ class QueueRoles:
         store, worker_id = workload.store, workload.worker_id
         claims, outcomes = store.claims(worker_id), store.outcomes(worker_id)
         self.workload = workload
+        workload.places = _places(workload, catalog)
         self.claims = claims
         self.finisher = Finisher(workload, outcomes)
         self.announcer = Announcer(workload, outcomes, after=settings.announce_after)
@@ -59,3 +60,15 @@ class QueueRoles:
             store.schedules, functions, store.queue.name, grace=settings.unknown_grace
         )
         self.control = Control(workload, claims, self.fetcher)
+
+
+def _places(workload: Workload, catalog: Catalog) -> int:
+    """Attempts that may be claimed beyond the slots: two batches, where all functions are batches.
+
+    In a queue with other functions an entry may be of any, and takes a slot when it is claimed.
+    """
+    store = workload.store
+    batches = [one.settings.batch for one in catalog if one.store is store and not one.is_remote]
+    if not batches or None in batches:
+        return 0
+    return 2 * max(batch.max_size for batch in batches if batch is not None)

@@ -23,10 +23,20 @@ class Runnable:
         call: calls the function for an attempt.
         timeout: seconds that an attempt may take, None for no bound.
         result_ttl_ms: milliseconds that a result is kept.
+        gathers: whether an attempt waits for a call with others, and needs no slot of its own.
         hooked: whether somebody wants to hear of ends of its tasks.
     """
 
-    __slots__ = ("call", "decode", "function", "hooked", "name", "result_ttl_ms", "timeout")
+    __slots__ = (
+        "call",
+        "decode",
+        "function",
+        "gathers",
+        "hooked",
+        "name",
+        "result_ttl_ms",
+        "timeout",
+    )
 
     def __init__(self, function: TaskFunction[Any, Any], call: Caller) -> None:
         self.function = function
@@ -35,4 +45,5 @@ class Runnable:
         self.call = call
         self.timeout = function.settings.timeout
         self.result_ttl_ms = function.result_ttl_ms
+        self.gathers = function.settings.batch is not None
         self.hooked = function.is_hooked

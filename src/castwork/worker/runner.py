@@ -144,6 +144,8 @@ class Runner:
             self._end(attempt, refusal)
         elif self._stopping:
             self._end(attempt, Release(started=False))
+        elif attempt.runnable is not None and attempt.runnable.gathers:
+            self._launch(attempt)
         elif not alone and workload.running - len(self._waiting) > workload.slots:
             self._waiting.append(attempt)
         else:

@@ -39,6 +39,8 @@ class Workload:
         lending: attempts that wait for other tasks, and have no slot meanwhile.
         rank: the queue's place among the worker's queues.
         fill: runs attempts that wait, as far as slots are free.
+        places: attempts that may be claimed beyond the slots, as they wait for a call with others.
+        gathered: attempts that wait so.
         unwanted: tasks that were cancelled while they waited in a stream that others read too; an
             attempt at one of them is dropped.
         renewed_at: monotonic time when all leases were renewed last.
@@ -55,6 +57,8 @@ class Workload:
         self.worker_id = worker_id
         self.capacity = capacity
         self.running = 0
+        self.places = 0
+        self.gathered = 0
         self.paused: set[Pause] = set()
         self.renewed_at = time.monotonic()
         self.unwanted: set[str] = set()
@@ -148,7 +152,9 @@ class Workload:
     @property
     def is_full(self) -> bool:
         """Whether tasks have all slots, so that nothing can be claimed until some end."""
-        if self.paused or self.busy >= self.capacity:
+        if self.paused or self.gathered < self.places:
+            return bool(self.paused)
+        if self.busy >= self.capacity:
             return True
         return self._bound is not None and self._bound.is_full
 
@@ -158,7 +164,14 @@ class Workload:
         if self.paused:
             return 0
         free = self.capacity - self.taken
-        return free if self._bound is None else min(free, self._bound.free)
+        if self._bound is not None:
+            free = min(free, self._bound.free)
+        return max(free, self.places - self.gathered - self._reserved) if self.places else free
+
+    @property
+    def most(self) -> int:
+        """Tasks that may be held at once before their code begins or while it runs."""
+        return max(self.capacity, self.places)
 
     def pause(self, reason: Pause) -> None:
         """Begin nothing more, until `go_on` takes the last reason away."""

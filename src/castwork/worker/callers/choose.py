@@ -12,6 +12,7 @@ from castwork.model.signature import Kind
 from castwork.tasks.chain import Chain
 from castwork.tasks.function import TaskFunction
 from castwork.worker.attempt import Attempt
+from castwork.worker.callers.batch import batch_caller
 from castwork.worker.callers.coroutine import coroutine_caller
 from castwork.worker.callers.stream import stream_caller
 from castwork.worker.callers.subject import call_of
@@ -50,6 +51,8 @@ class Callers:
 
     def _choose(self, function: TaskFunction[Any, Any]) -> Caller:
         kind = function.signature.kind
+        if kind is Kind.BATCH:
+            return batch_caller(function, self._around)
         if kind is Kind.COROUTINE:
             return coroutine_caller(function)
         if kind is Kind.GENERATOR:
@@ -58,7 +61,7 @@ class Callers:
 
     def _wrapped(self, function: TaskFunction[Any, Any], call: Caller) -> Caller:
         around, decode = self._around, function.decode_result
-        if around.is_empty:
+        if around.is_empty or function.signature.kind is Kind.BATCH:
             return call
 
         async def wrapped(attempt: Attempt, arguments: Any) -> Any:
