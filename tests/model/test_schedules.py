@@ -69,6 +69,14 @@ def test_every_is_anchored_at_multiples(moment: int, seconds: float) -> None:
     assert Every(300).after(moment) % 300 == 0
 
 
+@given(st.integers(0, 10**9), st.integers(1000, 100_000))
+def test_times_that_are_kept_as_milliseconds_follow_one_another(number: int, length: int) -> None:
+    when, at_ms = Every(length / 1000), number * length
+    following = when.after(at_ms / 1000)
+    assert round(following * 1000) == at_ms + length
+    assert runs_due(when, at_ms / 1000, at_ms / 1000) == (True, following)
+
+
 @pytest.mark.parametrize(
     "make",
     [

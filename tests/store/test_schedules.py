@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 
+import pytest
 import redis
 from tests.store.box import Box
 
 from castwork.model.schedules import Cron, Every
+from castwork.model.states import Priority
 from castwork.store.schedules import Kept, Scheduled, Schedules
 
-KEPT = Kept("f", "{}", '{"owner":"ann"}', "high")
+KEPT = Kept("f", "{}", '{"owner":"ann"}', Priority.HIGH)
 
 
 async def test_a_run_is_fired_once_however_many_ask(box: Box, plain: redis.Redis) -> None:
@@ -71,3 +74,44 @@ async def test_times_that_change_give_another_next_time_and_a_pause_stays(
     found = await schedules.get("s")
     assert found is not None
     assert found.when == Every(30)
+
+
+async def test_what_cannot_be_fired_is_told_and_takes_nothing_along(
+    box: Box, plain: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedules = Schedules(box.place)
+    await schedules.put("fine", Every(60), KEPT)
+    value = plain.hget(box.keys.schedules, "fine")
+    assert isinstance(value, bytes)
+    cron = await schedules.put("cron", Cron("0 3 * * *", timezone="UTC"), KEPT)
+    malformed: dict[bytes, bytes] = {
+        b"lane": value.replace(b'"high"', b'"urgent"'),
+        b"two words": value,
+        b"\xff": value,
+        b"x" * 120: value,
+        b"times": b'{"type":"every","seconds":[]}\n{"task":"f","args":"{}"}',
+        b"empty": b"",
+    }
+    for name, text in malformed.items():
+        plain.hset(box.keys.schedules, name, text)
+    plain.zadd(box.keys.ticks, dict.fromkeys([b"fine", b"cron", *malformed], 5000))
+    monkeypatch.setitem(sys.modules, "cronsim", None)
+    due = await schedules.due()
+    assert cron
+    assert [one.id for one in due.schedules] == ["fine"]
+    assert len(due.malformed) == len(malformed) + 1
+    assert "castwork[cron]" in due.malformed["cron"]
+    monkeypatch.undo()
+    assert [one.id for one in await schedules.all()] == ["cron", "fine"]
+
+
+async def test_a_schedule_is_kept_by_the_servers_clock(
+    box: Box, plain: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 5.0)
+    schedules = Schedules(box.place)
+    now = await schedules.now()
+    await schedules.put("s", Every(60), KEPT)
+    await schedules.pause("s")
+    assert await schedules.resume("s", Every(60)) == (plain.zscore(box.keys.ticks, "s") or 0) / 1000
+    assert now < (plain.zscore(box.keys.ticks, "s") or 0) / 1000 < now + 120

@@ -72,7 +72,7 @@ class Every(_Seconds, frozen=True, kw_only=True, tag="every"):
     """Runs every so many seconds, at multiples of them since 1970.
 
     Args:
-        seconds: a number of seconds, or a `timedelta`; one at least.
+        seconds: a number of seconds, or a `timedelta`; one at least, to the millisecond.
         missed: what becomes of runs whose time passed while no worker was there.
 
     Raises:
@@ -90,8 +90,10 @@ class Every(_Seconds, frozen=True, kw_only=True, tag="every"):
 
     def after(self, moment: float) -> float:
         """The first time behind a moment, both in seconds since 1970."""
-        length = float(self.seconds)  # type: ignore[arg-type] # made a number above
-        return (math.floor(moment / length) + 1) * length
+        # Whole milliseconds, as which the server keeps the times: a multiple of 1.1 s that lost a
+        # part of a millisecond there would be taken for the moment before itself, and come again.
+        length_ms = round(float(self.seconds) * 1000)  # type: ignore[arg-type] # a number by now
+        return (round(moment * 1000) // length_ms + 1) * length_ms / 1000
 
 
 When = Cron | Every
@@ -133,7 +135,15 @@ def decode_when(raw: bytes) -> When:
             return Cron(plain.pop("line"), **plain)
         if kind == "every":
             return Every(plain.pop("seconds"), **plain)
-    except (msgspec.MsgspecError, DefinitionError, AttributeError, KeyError, TypeError) as error:
+    except (
+        msgspec.MsgspecError,
+        DefinitionError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise UndecodableEntry(f"no times of a schedule: {raw[:100]!r}: {error}") from error
     raise UndecodableEntry(f"no times of a schedule: {raw[:100]!r}")
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from typing import NamedTuple
 
 import msgspec
 
-from castwork.model.errors import UndecodableEntry
+from castwork.model.errors import DefinitionError, UndecodableEntry
 from castwork.model.ids import own_id
 from castwork.model.schedules import When, decode_when, encode_when
 from castwork.model.states import Priority
@@ -27,14 +26,15 @@ class Kept(msgspec.Struct, omit_defaults=True):
         lane: the lane that the tasks go to.
         declared: the server's seconds when a worker last said that its code declares the schedule;
             0 for a schedule that was made while the program ran.
-        since: seconds since 1970 when that worker started: the youngest worker's code counts.
+        since: the server's seconds when that worker first said so: the youngest worker's code
+            counts.
         v: version of the format.
     """
 
     task: str
     args: str
     meta: str = ""
-    lane: str = Priority.NORMAL.value
+    lane: Priority = Priority.NORMAL
     declared: float = 0.0
     since: float = 0.0
     v: int = 1
@@ -63,13 +63,13 @@ class Due(NamedTuple):
         now: seconds since 1970, by the server's clock.
         following: when the next run comes that is not due; None for none.
         schedules: those that are due.
-        malformed: names of those that do not decode.
+        malformed: per name of those that cannot be fired here, why.
     """
 
     now: float
     following: float | None
     schedules: list[Scheduled]
-    malformed: list[str]
+    malformed: dict[str, str]
 
 
 _decode = msgspec.json.Decoder(Kept).decode
@@ -90,19 +90,27 @@ class Schedules:
         """
         times = encode_when(when)
         value = b"%b\n%b" % (times, msgspec.json.encode(kept))
-        following = when.after(time.time())
-        at = "+inf" if following == math.inf else int(following * 1000)
+        following = when.after(await self.now())
+        at = "+inf" if following == math.inf else _ms(following)
         return bool(await self._place.run(SCHEDULE, self._names, [name, times, value, at]))
 
+    async def now(self) -> float:
+        """Seconds since 1970 by the server's clock, which all workers share."""
+        seconds, microseconds = await self._place.call("TIME")
+        return int(seconds) + int(microseconds) / 1e6
+
     async def due(self, limit: int = 20) -> Due:
-        """What is due, some at most, the earliest first."""
+        """What is due, some at most, the earliest first.
+
+        Those that do not decode, or whose times this process cannot read, stay due and count.
+        """
         now_ms, next_ms, *rest = await self._place.run(TICKS, self._names, [limit])
-        due = Due(now_ms / 1000, next_ms / 1000 if next_ms >= 0 else None, [], [])
+        due = Due(now_ms / 1000, next_ms / 1000 if next_ms >= 0 else None, [], {})
         for name, at_ms, value in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
             try:
-                due.schedules.append(_parse(name.decode(), value, at_ms / 1000))
-            except UndecodableEntry:
-                due.malformed.append(name.decode(errors="replace"))
+                due.schedules.append(_parse(name, value, at_ms / 1000))
+            except (UndecodableEntry, ModuleNotFoundError) as error:  # as without castwork[cron]
+                due.malformed[name.decode(errors="replace")] = str(error)
         return due
 
     async def fire(self, one: Scheduled, following: float, *, runs: bool) -> bool:
@@ -115,20 +123,19 @@ class Schedules:
         """
         assert one.at is not None
         keys, kept = self._place.keys, one.kept
-        at_ms = int(one.at * 1000)
+        at_ms = _ms(one.at)
         task_id = own_id(self._place.queue.id_prefix, f"{one.id}.{at_ms}")
-        lane = Priority(kept.lane)
-        names = [keys.ticks, keys.moved, keys.own[lane], keys.record(task_id)]
+        names = [keys.ticks, keys.moved, keys.own[kept.lane], keys.record(task_id)]
         call = f"{kept.task} - {kept.args}"
-        next_ms = "" if following == math.inf else int(following * 1000)
-        args = [one.id, at_ms, next_ms, int(runs), task_id, kept.lane, call, kept.meta]
+        next_ms = "" if following == math.inf else _ms(following)
+        args = [one.id, at_ms, next_ms, int(runs), task_id, kept.lane.value, call, kept.meta]
         return bool(await self._place.run(FIRE, names, args))
 
     async def get(self, name: str) -> Scheduled | None:
         """A schedule; None if there is none, or it does not decode."""
         value = await self._place.call("HGET", self._names[0], name)
         try:
-            return None if value is None else _parse(name, value, None)
+            return None if value is None else _parse(name.encode(), value, None)
         except UndecodableEntry:
             return None
 
@@ -143,7 +150,7 @@ class Schedules:
         schedules = []
         for name, value in sorted(found.items()):
             try:
-                schedules.append(_parse(name.decode(), value, times.get(name)))
+                schedules.append(_parse(name, value, times.get(name)))
             except UndecodableEntry:
                 continue
         return schedules
@@ -160,16 +167,27 @@ class Schedules:
         """Let a schedule not run until `resume`."""
         await self._place.call("ZREM", self._names[1], name)
 
-    async def resume(self, name: str, when: When) -> None:
-        """Let a schedule run again, at its next time."""
-        following = when.after(time.time())
-        if following < math.inf:
-            await self._place.call("ZADD", self._names[1], "NX", int(following * 1000), name)
+    async def resume(self, name: str, when: When) -> float | None:
+        """Let a schedule run again; seconds since 1970 of its next time, None where none comes."""
+        following = when.after(await self.now())
+        if following == math.inf:
+            return None
+        await self._place.call("ZADD", self._names[1], "NX", _ms(following), name)
+        return following
 
 
-def _parse(name: str, value: bytes, at: float | None) -> Scheduled:
+def _ms(seconds: float) -> int:
+    """Seconds as the milliseconds that are kept: rounded, as they come back as seconds."""
+    return round(seconds * 1000)
+
+
+def _parse(raw_name: bytes, value: bytes, at: float | None) -> Scheduled:
+    """Read a schedule. Raises UndecodableEntry, also where its tasks could have no id."""
     times, _, kept = value.partition(b"\n")
     try:
+        name = raw_name.decode()
+        own_id("", f"{name}.{'0' * 13}")
         return Scheduled(name, decode_when(times), _decode(kept), at)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise UndecodableEntry(f"schedule {name} does not decode: {error}") from error
+    except (msgspec.MsgspecError, DefinitionError, ValueError, RecursionError) as error:
+        said = f"schedule {raw_name[:100]!r} does not decode: {error}"
+        raise UndecodableEntry(said) from error

@@ -12,7 +12,6 @@ from castwork.model.codec import decode_any
 from castwork.model.errors import DefinitionError, QueueFull
 from castwork.model.ids import deferred_id, new_digits, new_producer, own_id
 from castwork.model.schedules import Cron, Every, When
-from castwork.model.states import Priority
 from castwork.store.enqueues import NamedTask
 from castwork.store.queue_store import QueueStore
 from castwork.store.schedules import Kept, Scheduled
@@ -67,7 +66,8 @@ class Schedule:
 
     async def resume(self) -> None:
         """Let it run again, from its next time on. Raises as `pause`."""
-        await self._store.schedules.resume(self.id, self.when)
+        following = await self._store.schedules.resume(self.id, self.when)
+        self.at = following if self.at is None else self.at
 
     async def remove(self) -> bool:
         """Forget it; tasks that it has made stay. Raises as `pause`.
@@ -83,7 +83,7 @@ class Schedule:
         nonce = new_producer() + new_digits()
         named = NamedTask(
             deferred_id(self._store.queue.id_prefix, nonce),
-            Priority(kept.lane),
+            kept.lane,
             f"{kept.task} {nonce} {kept.args}".encode(),
             kept.meta.encode(),
         )
@@ -98,7 +98,7 @@ def declared(function: TaskFunction[..., Any], now: float) -> tuple[str, When, K
 
     Args:
         function: the task function.
-        now: seconds since 1970.
+        now: seconds since 1970, by the server's clock.
     """
     when = function.settings.schedule
     assert when is not None
@@ -136,4 +136,4 @@ def _meta_options(call: Call[Any]) -> CallOptions:
 
 def _kept(function: TaskFunction[..., Any], args: bytes) -> Kept:
     plan = function.plan_of(args)
-    return Kept(function.wire_name.decode(), args.decode(), plan.meta.decode(), plan.lane.value)
+    return Kept(function.wire_name.decode(), args.decode(), plan.meta.decode(), plan.lane)

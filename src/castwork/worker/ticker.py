@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 
 from castwork.model.dice import dice
@@ -19,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between looks when nothing is due sooner, at most.
 _INTERVAL = 1.0
+
+#: Schedules that are fired per look, at most.
+_COUNT = 20
 
 #: Seconds between saying anew which schedules the code declares.
 _SAY_AGAIN = 60.0
@@ -46,7 +48,7 @@ class Ticker:
         self._functions = functions
         self._queue = queue
         self._grace = grace
-        self._since = time.time()
+        self._since = 0.0
         self._told: set[str] = set()
 
     async def run(self) -> None:
@@ -58,29 +60,37 @@ class Ticker:
                 both.create_task(every(self._say, what, patience=_INTERVAL))
 
     async def _say(self) -> float:
-        """Keep what the code declares; the worker that started last says last."""
+        """Keep what the code declares; the worker that started last says last.
+
+        All times are the server's: by the clock of a worker that is behind, another worker would
+        take a schedule for one that nobody declares any more.
+        """
+        now = await self._schedules.now()
+        self._since = self._since or now
         for function in self._functions:
-            name, when, kept = declared(function, time.time())
+            name, when, kept = declared(function, now)
             kept.since = self._since
             before = await self._schedules.get(name)
-            if before is None or not self._is_younger(before.kept):
+            if before is None or not self._is_younger(before.kept, now):
                 await self._schedules.put(name, when, kept)
         return _SAY_AGAIN
 
-    def _is_younger(self, other: Kept) -> bool:
+    def _is_younger(self, other: Kept, now: float) -> bool:
         """Whether a worker that lives still and started behind this one has said a schedule."""
-        return other.since > self._since and time.time() - other.declared < 2 * _SAY_AGAIN
+        return other.since > self._since and now - other.declared < 2 * _SAY_AGAIN
 
     async def tick(self) -> float:
         """Fire what is due, and return the seconds until the next look."""
-        due = await self._schedules.due()
-        for name in due.malformed:
-            if name not in self._told:
-                self._told.add(name)
-                logger.error("queue %s: schedule %s does not decode", self._queue, name)
+        # What cannot be fired stays due, and must not take the others' places.
+        due = await self._schedules.due(_COUNT + len(self._told))
+        news = due.malformed.keys() - self._told
+        self._told |= news
+        for name, why in due.malformed.items():
+            if name in news:
+                logger.error("queue %s: schedule %s is left out: %s", self._queue, name, why)
         for one in due.schedules:
             await self._fire(one, due.now)
-        if due.schedules:
+        if due.schedules or news:
             return 0.0
         wait = _INTERVAL * dice.uniform(0.8, 1.2)
         return wait if due.following is None else min(wait, due.following - due.now + 0.001)
