@@ -212,3 +212,22 @@ async def test_a_purge_leaves_what_tells_of_ends(app: App, heard: list[TaskStatu
         assert await queue.purge() == 0
         async with app.worker():
             await eventually(lambda: len(heard) == 5)
+
+
+async def test_the_ends_of_the_tasks_that_call_hooks_are_told_to_nobody(
+    app: App, heard: list[TaskStatus]
+) -> None:
+    @app.task(queue="q")
+    async def work() -> None: ...
+
+    @app.on_end
+    async def tell(status: TaskStatus) -> None:
+        heard.append(status)
+
+    async with app, app.worker():
+        await work.enqueue()
+        await eventually(lambda: heard)
+        await app.queue("q").until_idle(timeout=10)
+        info = await app.queue("q").info()
+    assert [status.task for status in heard] == ["work"]
+    assert (info.scheduled, info.dead) == (0, 0)

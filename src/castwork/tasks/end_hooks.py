@@ -62,11 +62,11 @@ class EndHooks:
 
     def are_of(self, function: str) -> bool:
         """Whether any end of a function's tasks is wanted."""
-        return any(name in ("", function) for name, _, _ in self._hooks)
+        return any(_is_of(name, function) for name, _, _ in self._hooks)
 
     def want(self, function: str, state: str) -> bool:
         """Whether such an end of a function's tasks is wanted."""
-        return any(name in ("", function) and state in ends for name, ends, _ in self._hooks)
+        return any(_is_of(name, function) and state in ends for name, ends, _ in self._hooks)
 
     def follow_up(self, status: TaskStatus) -> bytes:
         """The field `call` of the task that follows an end; empty where nobody wants it."""
@@ -84,7 +84,7 @@ class EndHooks:
             wanted = [
                 hook
                 for name, ends, hook in self._hooks
-                if name in ("", function) and ended.status.value in ends
+                if _is_of(name, function) and ended.status.value in ends
             ]
             # One that fails keeps no other from being called, this time; all are called again.
             replies = await asyncio.gather(
@@ -95,6 +95,14 @@ class EndHooks:
                     raise reply
 
         return on_end
+
+
+def _is_of(name: str, function: str) -> bool:
+    """Whether a hook for a function, or for all where its name is empty, is one for this function.
+
+    The tasks that call the hooks are no work of their own: nobody is told their ends.
+    """
+    return name == function or (not name and not function.endswith(SUFFIX))
 
 
 def add_hook(hooks: EndHooks, function: str, given: tuple[Any, ...]) -> Any:
