@@ -151,6 +151,9 @@ async def test_what_two_workers_were_lost_with_is_taken_by_who_asks_for_it(
         ("billing-7-0123abcd-0", False),
         ("7-0123abcd", False),
         ("ü\n-7-0123abcd", True),
+        ("host-7-0123abcd.2", True),
+        ("host-7-0123abcd.2.", False),
+        ("7.2", False),
     ],
 )
 async def test_consumers_of_other_programs_have_a_lease_of_their_own(

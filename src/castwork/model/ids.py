@@ -35,7 +35,7 @@ _MADE = re.compile(r"-([0-9A-V]{15})([HNLD])([0-9A-V]{2})([0-9A-V]{6})[0-9A-V]{8
 _ENDS = re.compile(r"-[0-9A-V]{15}[HNLD][0-9A-V]{2}(?:[0-9A-V]{14})?\Z")
 _OWN = re.compile(r"(?![0-9]+-[0-9]+\Z)[A-Za-z0-9_.~-]{1,128}\Z")
 
-_WORKER = re.compile(r"-[0-9]+-[0-9a-f]{8}\Z")
+_WORKER = re.compile(r"-[0-9]+-[0-9a-f]{8}(?:\.[0-9]+)?\Z")
 
 #: Bytes drawn at a time: a system call per id would cost more than all the rest of making it.
 _DRAWN = 4000
@@ -98,6 +98,7 @@ def process_id(host: str) -> str:
 def is_worker_id(name: str) -> bool:
     """Whether a consumer's name is an id that `process_id` made, and so a castwork worker's.
 
+    Behind a point it may have the worker's number, where a process has several workers.
     `store/lua/lib/is_worker.lua` says the same.
     """
     return _WORKER.search(name) is not None
