@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from castwork.model.errors import OutOfMemory, ServerRefused
+from castwork.redis.replies import NoGroup
 from castwork.store.place import QueuePlace
 from castwork.store.scripts import ABANDON, CLAIM, RECOVER, RETIRE, UNWANTED
 
@@ -201,13 +203,16 @@ class Claims:
     async def abandon(self, *, lease_ms: int) -> int:
         """End the leases of this worker, whose process is gone; return how many it had.
 
+        A lane without a group, as no worker has served its queue yet, has none of them.
+
         Args:
             lease_ms: milliseconds that a lease lasts.
         """
         args = [self._group, self._worker_id, lease_ms]
         held = 0
         for lane in self._lanes:
-            held += int(await self._place.run(ABANDON, [lane], args))
+            with suppress(NoGroup):
+                held += int(await self._place.run(ABANDON, [lane], args))
         return held
 
     async def unwanted(self) -> set[str]:
