@@ -182,6 +182,31 @@ async def test_items_that_may_not_share_a_call_do_not(
     assert service.calls[1:] == [["a1", "a" * 6, "a2"], ["b1", "b2"], ["a" * 30]]
 
 
+async def test_items_that_cannot_be_compared_or_counted_keep_no_other_from_its_call(
+    app: App, service: Service, make_roles: MakeRoles
+) -> None:
+    class Odd:
+        def __ne__(self, other: object) -> bool:
+            raise ValueError("the truth value is ambiguous")
+
+    costs: dict[str, Any] = {"uncounted": "many"}
+    batch = Batch(
+        max_size=10,
+        max_cost=1000,
+        cost=lambda text: costs.get(text, 1),
+        same=lambda text: Odd() if text == "odd" else 0,
+    )
+    embed = declare(app, service, batch, attempts=1)
+    await embed.enqueue("first")
+    roles = await one_in_a_call(service, make_roles)
+    tasks = await embed.enqueue_many(["odd", "a", "uncounted", "odd", "b"])
+    await gather(roles, 5)
+    service.go.set()
+    ends = [await task.wait(timeout=10) for task in tasks]
+    assert [end.status is TaskState.SUCCEEDED for end in ends] == [True, True, False, True, True]
+    assert service.calls[1:] == [["odd"], ["a", "b"], ["odd"]]
+
+
 async def test_a_cancelled_item_leaves_and_the_others_go_on(
     app: App, service: Service, make_roles: MakeRoles
 ) -> None:

@@ -124,3 +124,25 @@ async def test_a_task_is_found_by_its_id() -> None:
 
     assert workload.find("q:mine") is attempt
     assert workload.find("q:other") is None
+
+
+async def test_a_turn_that_is_given_up_gives_back_no_slot() -> None:
+    workload = workload_of(1)
+    workload.running = 1
+    waiting = asyncio.create_task(workload.lending.slot())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    workload.running -= 1  # the task that had the slot ends in the same turn of the loop
+    workload.lending.settle()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    assert workload.running == 0
+
+    workload.running = 1
+    waiting = asyncio.create_task(workload.lending.slot())
+    await asyncio.sleep(0)
+    workload.running -= 1
+    workload.lending.settle()
+    waiting.cancel()  # now the slot is taken for it already
+    await asyncio.wait({waiting})
+    assert workload.running == 0

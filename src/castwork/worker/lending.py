@@ -82,15 +82,17 @@ class Lending:
         if not self.resuming and self._workload.has_room:
             self._workload.running += 1
             return
-        waiting = (None, asyncio.get_running_loop().create_future())
+        turn = asyncio.get_running_loop().create_future()
+        waiting = (None, turn)
         self.resuming.append(waiting)
         try:
-            await waiting[1]
+            await turn
         except asyncio.CancelledError:
-            if waiting in self.resuming:
-                self.resuming.remove(waiting)
-            else:
+            # `settle` may have passed a cancelled turn over: then no slot was taken for it.
+            if turn.done() and not turn.cancelled():
                 self.free_slot()
+            elif waiting in self.resuming:
+                self.resuming.remove(waiting)
             raise
 
     def free_slot(self) -> None:

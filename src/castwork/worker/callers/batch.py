@@ -46,7 +46,7 @@ class _Member:
     def __init__(self, attempt: Attempt, item: Any, batch: Batch) -> None:
         self.attempt = attempt
         self.item = item
-        self.cost = batch.cost(item) if batch.cost is not None else 0.0
+        self.cost = float(batch.cost(item)) if batch.cost is not None else 0.0
         self.common = batch.same(item) if batch.same is not None else None
         self.timeout = attempt.deadline - time.monotonic() if attempt.deadline else None
         self.value: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -62,6 +62,13 @@ class _Member:
         if self.timeout is not None:
             ends = time.monotonic() + self.timeout
             attempt.deadline = min(ends, attempt.expires or ends)
+
+    def differs(self, lead: _Member) -> bool:
+        """Whether the items may not share a call; so do those that cannot even be compared."""
+        try:
+            return self.company != lead.company or bool(self.common != lead.common)
+        except Exception:  # the values are a user's
+            return True
 
     @property
     def company(self) -> int:
@@ -157,8 +164,7 @@ class Batcher:
                 lead = picked[0]
                 if (
                     len(picked) >= most
-                    or one.company != lead.company
-                    or one.common != lead.common
+                    or one.differs(lead)
                     or not self._batch.fits(
                         len(picked) + 1, total + one.cost, max(longest, one.cost)
                     )
