@@ -6,20 +6,24 @@ import asyncio
 import logging
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from castwork.model.errors import LeaseLost, LockTimeout, NotOpen
+from castwork.model.errors import LeaseLost, LockTimeout, NotOpen, ServerError
 from castwork.model.ids import new_id
 from castwork.model.option_values import Seconds, patience
 from castwork.redis.connections import Connections
 from castwork.redis.portal import portal
-from castwork.store.locks import Locks
+from castwork.store.locks import Locks, Taken
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that a lease lasts without renewal, and between renewals.
 _LEASE, _RENEWAL = 15.0, 5.0
+
+#: Seconds for giving back what who waits no longer may have got.
+_GIVING_BACK = 2.0
 
 #: Seconds after which who waits looks again, as the message that the lock is free may be lost.
 _LOOK = 2.0
@@ -80,11 +84,17 @@ class Lock:
         error: BaseException | None,
         frames: TracebackType | None,
     ) -> None:
-        task = asyncio.current_task()
-        await self._leave()
-        if self._was_lost and isinstance(error, asyncio.CancelledError) and task is not None:
-            task.uncancel()
-        self._raise_if_lost(error)
+        held = self._held
+        assert held is not None
+        await self._leave(error)
+        if not held.has_cancelled:
+            self._raise_if_lost(error)
+            return
+        if not await held.take_cancel_back(error):
+            if not isinstance(error, asyncio.CancelledError):
+                raise asyncio.CancelledError  # somebody else has cancelled the task as well
+            return
+        self._raise_if_lost(None if isinstance(error, asyncio.CancelledError) else error)
 
     def __enter__(self) -> Self:
         portal.run("lock", lambda: self._enter(self._connections.twin, None))
@@ -96,7 +106,7 @@ class Lock:
         error: BaseException | None,
         frames: TracebackType | None,
     ) -> None:
-        portal.run("lock", self._leave)
+        portal.run("lock", lambda: self._leave(error))
         self._raise_if_lost(error)
 
     async def _enter(self, connections: Connections, owner: asyncio.Task[object] | None) -> None:
@@ -104,27 +114,38 @@ class Lock:
             raise NotOpen(f"lock {self.name!r} is held here already: make another with app.lock")
         locks, token = Locks(connections, self._namespace, self.name), new_id()
         try:
-            async with asyncio.timeout(self._timeout):
-                self._fence = await _wait_for(locks, token)
+            if self._timeout == 0:  # one look, however long the server takes to answer
+                taken = await _take(locks, token)
+            else:
+                async with asyncio.timeout(self._timeout):
+                    taken = await _wait_for(locks, token)
         except TimeoutError:
-            raise LockTimeout(
-                f"lock {self.name!r} was not free within {self._timeout:g} s"
-            ) from None
+            taken = Taken(0)
+        if not taken.fence:
+            raise LockTimeout(f"lock {self.name!r} was not free within {self._timeout:g} s")
+        self._fence = taken.fence
         self._was_lost = False
         self._held = _Held(locks, token, owner)
         self._held.start()
 
-    async def _leave(self) -> None:
+    async def _leave(self, error: BaseException | None) -> None:
+        """Give the lock back; what the block raised goes before an error of the server."""
         held, self._held = self._held, None
         assert held is not None
         held.stop()
         self._was_lost = held.is_lost
-        if not held.is_lost:
+        if held.is_lost:
+            return
+        try:
             self._was_lost = not await held.locks.give_back(held.token)
+        except (NotOpen, ServerError) as failure:
+            if error is None:
+                raise
+            logger.warning("lock %s is free after its lease: %s", self.name, failure)
 
     def _raise_if_lost(self, error: BaseException | None) -> None:
-        if self._was_lost and (error is None or isinstance(error, asyncio.CancelledError)):
-            raise LeaseLost(f"lock {self.name!r} was lost: another may have had it") from error
+        if self._was_lost and error is None:
+            raise LeaseLost(f"lock {self.name!r} was lost: another may have had it")
 
 
 class _Free:
@@ -140,11 +161,22 @@ class _Free:
         self.heard.set()
 
 
-async def _wait_for(locks: Locks, token: str) -> int:
-    """Wait until the lock is ours; its fence."""
-    taken = await locks.take(token, int(_LEASE * 1000))
+async def _take(locks: Locks, token: str) -> Taken:
+    """Ask for the lock; who is cancelled meanwhile gives back what the server may have given."""
+    try:
+        return await locks.take(token, int(_LEASE * 1000))
+    except asyncio.CancelledError:
+        with suppress(NotOpen, ServerError, TimeoutError):
+            async with asyncio.timeout(_GIVING_BACK):
+                await locks.give_back(token)
+        raise
+
+
+async def _wait_for(locks: Locks, token: str) -> Taken:
+    """Wait until the lock is ours."""
+    taken = await _take(locks, token)
     if taken.fence:
-        return taken.fence
+        return taken
     free = _Free()
     await locks.hear(free)
     try:
@@ -155,24 +187,26 @@ async def _wait_for(locks: Locks, token: str) -> int:
             except TimeoutError:
                 pass
             free.heard.clear()
-            taken = await locks.take(token, int(_LEASE * 1000))
-    except BaseException:
-        if taken.fence:
-            await locks.give_back(token)
-        raise
+            taken = await _take(locks, token)
     finally:
         locks.unhear(free)
-    return taken.fence
+    return taken
 
 
 class _Held:
-    """A lock that is held, with the thread that renews its lease."""
+    """A lock that is held, with the thread that renews its lease.
+
+    Attributes:
+        is_lost: whether the lease is lost.
+        has_cancelled: whether the owner was cancelled for that.
+    """
 
     def __init__(self, locks: Locks, token: str, owner: asyncio.Task[object] | None) -> None:
         self.locks = locks
         self.token = token
-        self.is_lost = False
+        self.is_lost = self.has_cancelled = False
         self._owner = owner
+        self._cancels = 0 if owner is None else owner.cancelling()
         self._loop = asyncio.get_running_loop()
         self._link = locks.connections.thread_link(locks.slot, _RENEWAL, name="lock")
         self._stop = threading.Event()
@@ -183,8 +217,20 @@ class _Held:
         self._thread.start()
 
     def stop(self) -> None:
-        """Renew no more."""
+        """Renew no more, and cancel nobody from now on."""
         self._stop.set()
+
+    async def take_cancel_back(self, error: BaseException | None) -> bool:
+        """Take back the cancel of the owner; False if somebody else has cancelled it as well.
+
+        Args:
+            error: what ended the block.
+        """
+        assert self._owner is not None
+        if not isinstance(error, asyncio.CancelledError):
+            with suppress(asyncio.CancelledError):  # the block ended in the turn of the cancel
+                await asyncio.sleep(0)
+        return self._owner.uncancel() <= self._cancels
 
     def _run(self) -> None:
         ends = time.monotonic() + _LEASE
@@ -200,7 +246,15 @@ class _Held:
                 if time.monotonic() > ends:
                     break
         self._link.close()
+        if self._stop.is_set():
+            return
+        self.is_lost = True
+        if self._owner is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._cancel_owner, self._owner)
+
+    def _cancel_owner(self, owner: asyncio.Task[object]) -> None:
+        # The block may have ended since: what its task does now is no matter of the lock.
         if not self._stop.is_set():
-            self.is_lost = True
-            if self._owner is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._owner.cancel)
+            self.has_cancelled = True
+            owner.cancel()
