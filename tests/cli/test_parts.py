@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import sys
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -13,14 +14,18 @@ from rich.console import Console
 
 from castwork.cli.commands.enqueue import read_arguments
 from castwork.cli.commands.top import _draw
-from castwork.cli.failure import Failure, one_line
+from castwork.cli.failure import FAILED, Failure, one_line
 from castwork.cli.loading import is_asgi
 from castwork.cli.overview import Overview, ServerFacts, print_queues
 from castwork.cli.supervise import child as child_module
+from castwork.cli.supervise import supervisor as supervisor_module
 from castwork.cli.supervise.banner import Banner
 from castwork.cli.supervise.child import Child, how_it_ended
+from castwork.cli.supervise.health import Health, tell_health
 from castwork.cli.supervise.relay import relay_lines
 from castwork.cli.supervise.restarts import SLOW, TOLERATED, WINDOW, Restarts
+from castwork.cli.supervise.supervisor import Supervisor
+from castwork.cli.supervise.watched import WatchedWorker
 from castwork.model.signature import Signature
 from castwork.model.worker_info import RunningTask, WorkerInfo
 from castwork.store.look import ForeignConsumer, QueueInfo
@@ -95,6 +100,76 @@ async def test_a_crash_loop_is_said_and_slowed_down(monkeypatch: pytest.MonkeyPa
         await keeping
     assert child.pid == 0
     assert len(set(gone)) == TOLERATED + 1
+
+
+async def test_a_process_that_cannot_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    twice = asyncio.Event()
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    def say(_name: str, line: str) -> None:
+        said.append(line)
+        if len(said) == 2:
+            twice.set()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+    child = Child(
+        "worker-1",
+        lambda _: [],
+        environment={},
+        descriptors=(),
+        say=say,
+        misused=lambda: None,
+        gone=_nothing,
+    )
+    keeping = asyncio.create_task(child.keep_running())
+    async with asyncio.timeout(10):
+        await twice.wait()
+        child.terminate()
+        await keeping
+    assert "could not be started" in said[0]
+
+
+async def _nothing(_mark: str) -> None: ...
+
+
+async def test_a_child_that_is_looked_after_no_more_ends_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(supervisor_module, "on_stop_signals", lambda *_: None)
+    made = Supervisor(grace=0.0, say=lambda _, line: said.append(line))
+
+    class Unforeseen(Child):
+        async def keep_running(self) -> None:
+            raise LookupError("unforeseen")
+
+    made.workers = [
+        Unforeseen(
+            "worker-1",
+            lambda _: [],
+            environment={},
+            descriptors=(),
+            say=lambda *_: None,
+            misused=made.misused,
+            gone=_nothing,
+        )
+    ]
+    async with asyncio.timeout(10):
+        assert await made.run() == FAILED
+    assert said[0] == "cannot go on: LookupError: unforeseen"
+
+
+async def test_a_port_for_probes_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        health = Health(port=port, host="127.0.0.1")
+        with pytest.raises(OSError, match=str(port)):
+            await tell_health(health, cast("WatchedWorker", None))
 
 
 async def _drop(reader: asyncio.StreamReader, name: str, say: object) -> None:

@@ -69,7 +69,13 @@ class Child:
     async def keep_running(self) -> None:
         """Start the process, again and again, until `terminate` or `kill`."""
         while not self._stopping.is_set():
-            code = await self._run()
+            try:
+                code = await self._run()
+            except OSError as error:  # as of a machine without memory or descriptors to spare
+                wait = self._restarts.died(time.monotonic())
+                self._say(self.name, f"could not be started: {error}; it is tried again")
+                await self._pause(wait)
+                continue
             if self._stopping.is_set():
                 return
             wait = self._restarts.died(time.monotonic())

@@ -133,7 +133,8 @@ class Fleet:
                 await self._app.connections.open()
                 held = await give_back(self._app, mark, lease=self._options.lease)
         except (CastworkError, TimeoutError) as error:
-            self._terminal.say("castwork", f"its tasks come back after a lease: {error}")
+            why = str(error) or "the server did not answer in time"
+            self._terminal.say("castwork", f"its tasks come back after a lease: {why}")
             return
         if held:
             what = "1 task, which comes" if held == 1 else f"{held} tasks, which come"

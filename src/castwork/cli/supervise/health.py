@@ -43,11 +43,14 @@ async def tell_health(health: Health, worker: WatchedWorker) -> None:
     Raises:
         OSError: the port is taken, or the file cannot be written.
     """
-    async with asyncio.TaskGroup() as both:
-        if health.port is not None:
-            both.create_task(_serve(health.host, health.port, worker))
-        if health.file is not None:
-            both.create_task(_touch(Path(health.file), worker))
+    try:
+        async with asyncio.TaskGroup() as both:
+            if health.port is not None:
+                both.create_task(_serve(health.host, health.port, worker))
+            if health.file is not None:
+                both.create_task(_touch(Path(health.file), worker))
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 def _ill(worker: WatchedWorker) -> str:

@@ -48,7 +48,7 @@ class Supervisor:
         """Run the children and, beside them, some coroutines; returns the exit code."""
         loop = asyncio.get_running_loop()
         on_stop_signals(self._stop.set, lambda: loop.call_soon_threadsafe(self._kill))
-        keepers = [asyncio.create_task(child.keep_running()) for child in self.children]
+        keepers = [asyncio.create_task(self._guard(one.keep_running())) for one in self.children]
         beside = [asyncio.create_task(self._guard(one)) for one in side]
         try:
             await self._stop.wait()
