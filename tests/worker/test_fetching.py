@@ -56,6 +56,21 @@ async def test_what_was_claimed_unheard_is_found_by_a_sweep(
     assert (await tasks[0].status()).attempts == 1
 
 
+async def test_a_sweep_looks_behind_all_that_is_held(app: App, make_roles: MakeRoles) -> None:
+    go = asyncio.Event()
+
+    @app.task(queue="q")
+    async def work() -> None:
+        await go.wait()
+
+    roles = await make_roles(capacity=2)
+    await work.enqueue_many([()] * 7)
+    roles.runner.begin(await roles.claims.claim(6, [0, 0, 0]))
+    await roles.claims.claim(1, [0, 0, 0])  # and the reply was lost
+    assert await roles.fetcher.sweep() == 1
+    go.set()
+
+
 class Waiting:
     """A queue without tasks to run, for the reader."""
 

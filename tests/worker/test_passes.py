@@ -325,6 +325,30 @@ async def test_who_cancels_is_heard_for_what_runs_and_for_what_waits_its_turn(
     roles.control.stop()
 
 
+async def test_a_pause_that_is_told_during_a_look_is_not_undone_by_its_answer(
+    hold: Hold, make_roles: MakeRoles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roles = await make_roles()
+    store = roles.workload.store
+    look, looks = store.pauses.is_paused, []
+
+    async def look_as_it_is_paused() -> bool:
+        answer = await look()
+        looks.append(answer)
+        if len(looks) == 1:  # the answer was on its way when the queue was paused
+            await store.pauses.pause()
+            await eventually(lambda: roles.workload.paused)
+        return answer
+
+    monkeypatch.setattr(store.pauses, "is_paused", look_as_it_is_paused)
+    await roles.control.start()
+    assert looks == [False, True]
+    assert roles.workload.paused
+    await store.pauses.resume()
+    await eventually(lambda: not roles.workload.paused)
+    roles.control.stop()
+
+
 # -- timeouts -------------------------------------------------------------------------------
 
 

@@ -35,6 +35,7 @@ class Control:
         self._claims = claims
         self._place: QueuePlace = workload.store.place
         self._loading: asyncio.Task[None] | None = None
+        self._pauses_heard = 0
 
     async def start(self) -> None:
         """Begin to listen."""
@@ -52,6 +53,7 @@ class Control:
         task_id, _, told = payload.decode(errors="replace").partition("\n")
         word, _, reason = told.partition("\n")
         if word in (PAUSED, RESUMED):
+            self._pauses_heard += 1
             self._fetcher.hold(word == PAUSED)
             return
         if word == "unwanted":
@@ -70,7 +72,12 @@ class Control:
             attempt.end(Ending.CANCEL)
 
     async def _load(self) -> None:
-        self._fetcher.hold(await self._workload.store.pauses.is_paused())
+        while True:
+            heard = self._pauses_heard
+            is_paused = await self._workload.store.pauses.is_paused()
+            if heard == self._pauses_heard:  # else the answer may be older than what was told
+                break
+        self._fetcher.hold(is_paused)
         if self._place.queue.notes_cancels:
             self._workload.unwanted |= await self._claims.unwanted()
 

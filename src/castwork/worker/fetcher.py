@@ -216,7 +216,9 @@ class Fetcher:
             # Noted before the call and after it: an attempt that ends or begins during the call is
             # pending in the reply, but known.
             known = set(workload.held[origin.lane])
-            pending = await self._claims.pending(origin.lane, workload.most * 2)
+            # Entries come oldest first: all that are held may stand before those that are not.
+            most = len(known) + workload.most * 2
+            pending = await self._claims.pending(origin.lane, most)
             known |= set(workload.held[origin.lane])
             unheard = [one for one in pending if one[0] not in known]
             now_ms = await self._claims.now_ms() if unheard else 0
