@@ -14,7 +14,12 @@ from tests.servers import listening_server
 from castwork import App, AppSettings
 from castwork.embedded import EmbeddedServer
 from castwork.model.credentials import Credentials
-from castwork.model.errors import AuthenticationFailed, ServerUnavailable, ServerUnsupported
+from castwork.model.errors import (
+    AuthenticationFailed,
+    NotOpen,
+    ServerUnavailable,
+    ServerUnsupported,
+)
 from castwork.model.settings import LinkSettings
 from castwork.redis.connections import Connections
 from castwork.redis.pushes import Pushes
@@ -171,7 +176,8 @@ async def test_closing_while_it_opens_leaves_no_connection_behind(
 
     await connections.close()
 
-    await asyncio.gather(opening, return_exceptions=True)
+    with pytest.raises(NotOpen, match="closed while they opened"):
+        await opening  # a CancelledError would end a caller that nobody has cancelled
     await gone(client)
 
 

@@ -251,3 +251,28 @@ def test_each_event_loop_makes_it_anew(server_url: str, namespace: str) -> None:
     for _ in range(2):
         asyncio.run(two_workers())
     assert len(made) == 2
+
+
+async def test_what_is_being_made_as_the_worker_stops_is_left_before_it_ends(app: App) -> None:
+    begun, left = asyncio.Event(), asyncio.Event()
+
+    @app.resource
+    async def model() -> int:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(20):  # as closing a connection takes some turns of the loop
+                await asyncio.sleep(0)
+            left.set()
+        return 1
+
+    @app.task
+    async def work() -> None: ...
+
+    worker = app.worker()
+    running = asyncio.create_task(worker.run())
+    await begun.wait()
+    worker.stop()
+    await running
+    assert left.is_set()

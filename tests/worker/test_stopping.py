@@ -103,3 +103,30 @@ async def test_tasks_of_a_loop_that_ends_go_back_uncounted(app: App, plain: redi
 
     status = await task.status()
     assert (status.status, status.error) == (TaskState.QUEUED, None)
+
+
+async def test_a_block_that_is_cancelled_before_it_is_entered_leaves_no_worker_behind(
+    app: App,
+) -> None:
+    begun = asyncio.Event()
+
+    @app.task(queue="work")
+    async def work() -> None: ...
+
+    @app.on_worker_start
+    async def hang() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def enter() -> None:
+        async with app.worker():
+            raise AssertionError
+
+    async with app:
+        before = asyncio.all_tasks()
+        entering = asyncio.create_task(enter())
+        await begun.wait()
+        entering.cancel()
+        await asyncio.wait({entering})
+        assert entering.cancelled()
+        assert asyncio.all_tasks() == before

@@ -119,7 +119,7 @@ class Connections:
 
         Raises:
             ServerUnavailable, AuthenticationFailed, ServerUnsupported: see `Link.open`.
-            NotOpen: another event loop uses this app.
+            NotOpen: another event loop uses this app, or it was closed meanwhile.
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop or self._pid != os.getpid():
@@ -137,6 +137,8 @@ class Connections:
         try:
             await asyncio.shield(opening)
         except asyncio.CancelledError:
+            if opening.cancelled() and not _is_cancelled():
+                raise NotOpen("the connections were closed while they opened") from None
             raise
         except BaseException:
             if self._opening is opening:  # else another caller has begun to open anew
@@ -241,3 +243,9 @@ class Connections:
         await self._opened.close()
         await self.pushes.close()
         self._login.close()
+
+
+def _is_cancelled() -> bool:
+    """Whether the running asyncio task itself is cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -104,6 +104,8 @@ class Resource(Generic[T]):
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             keeper.cancel()
+            await asyncio.wait({keeper})  # what the maker has entered is left
+            self._keeper = None
             raise
         if not made.done():
             self._keeper = None

@@ -164,8 +164,14 @@ class Worker:
         self._background = asyncio.create_task(self.run())
         self._background.add_done_callback(self._log_crash)
         started = asyncio.create_task(self.started.wait())
-        await asyncio.wait({self._background, started}, return_when=asyncio.FIRST_COMPLETED)
-        started.cancel()
+        try:
+            await asyncio.wait({self._background, started}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # then nobody leaves the block, and nobody else stops it
+            self.stop()
+            await asyncio.wait({self._background})
+            raise
+        finally:
+            started.cancel()
         if self._background.done():
             await self._background
         return self
