@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import socket
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.processes import Running, environment
+from tests.cli.processes import Running, castwork, environment
 from tests.eventually import wait_until
 
 from castwork import App
@@ -127,3 +128,24 @@ def test_options_come_from_the_environment_and_the_command_line_wins(
         assert asyncio.run(capacity()) == expected
         worker.signal(signal.SIGTERM)
         assert worker.wait() == 0
+
+
+def test_each_attempt_has_a_line_that_programs_can_read(
+    start: Start, server: EmbeddedServer, app: App
+) -> None:
+    worker = started(start, server, "--log-level", "info", CASTWORK_LOG_FORMAT="json")
+    [done] = nap(app, 1)
+    worker.wait_for(r"attempt 1 succeeded")
+    lines = [json.loads(line) for line in worker.output.splitlines()]
+    assert "queue slow: block, hog, nap, nightly" in [line["message"] for line in lines]
+    [told] = [line for line in lines if "task" in line]
+    assert (told["task"], told["attempt"]) == (done, 1)
+    assert (told["function"], told["queue"], told["level"]) == ("nap", "slow", "INFO")
+    assert told["message"].startswith(f"task {done} (nap): attempt 1 succeeded, 0.")
+    assert told["seconds"] >= 0
+
+
+def test_a_level_that_is_none_is_refused() -> None:
+    ran = castwork("worker", "sample_app", "--log-level", "loud")
+    assert ran.returncode == 2
+    assert "--log-level" in ran.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -95,6 +95,25 @@ HealthFile = Annotated[
         metavar="FILE",
         envvar=env("health_file"),
         help="Touch this file each second while all is well.",
+    ),
+]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error", "critical"] | None,
+    typer.Option(
+        "--log-level",
+        envvar="CASTWORK_LOG_LEVEL",
+        case_sensitive=False,
+        show_default=False,
+        help="From which level on to log; info has a line for each attempt.",
+    ),
+]
+LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option(
+        "--log-format",
+        envvar="CASTWORK_LOG_FORMAT",
+        case_sensitive=False,
+        help="Lines for people, or a JSON object each.",
     ),
 ]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]

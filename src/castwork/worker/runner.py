@@ -19,10 +19,12 @@ from castwork.worker.announcer import Announcer
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.finisher import Finisher
 from castwork.worker.freeing import free_key
+from castwork.worker.journal import is_kept, tell_end, tell_failure
 from castwork.worker.outcome import (
     SUCCEEDED,
     Bury,
     Outcome,
+    Park,
     Release,
     after_error,
     after_interruption,
@@ -71,6 +73,7 @@ class Runner:
         self._waiting = workload.waiting
         workload.fill = self._fill
         self._stopping = False
+        self._tells = is_kept()
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._owner = asyncio.current_task()
@@ -82,6 +85,7 @@ class Runner:
             The number of entries.
         """
         count = 0
+        self._tells = is_kept()
         for lane, entries in batch.lanes:
             self._begin_lane(lane, entries, batch.now_ms)
             count += len(entries)
@@ -182,7 +186,7 @@ class Runner:
         assert runnable is not None
         try:
             if attempt.ended_by:
-                outcome = after_interruption(attempt, self._worker_id)
+                outcome = self._interrupted(attempt)
             else:
                 attempt.started_at = time()
                 meta = attempt.meta
@@ -200,7 +204,7 @@ class Runner:
                 value = await runnable.call(attempt, arguments)
                 outcome = SUCCEEDED if value is None else after_value(value, self._limit)
                 if attempt.ended_by and attempt.ended_by in _UNNOTICED:
-                    outcome = after_interruption(attempt, self._worker_id)
+                    outcome = self._interrupted(attempt)
         except BaseException as error:
             outcome = self._judge(attempt, error)
         self._end(attempt, outcome)
@@ -210,18 +214,29 @@ class Runner:
         try:
             info = describe(error, attempt=attempt.number, worker_id=self._worker_id)
             if isinstance(error, Exception):
-                said = printable(f"{info.type}: {info.message}", 2000)
-                noun, number = self._workload.queue.noun, attempt.number
-                logger.info("%s %s: attempt %d failed: %s", noun, attempt.task_id, number, said)
+                tell_failure(attempt, info, self._workload.queue.noun)
             elif not isinstance(error, asyncio.CancelledError):
                 said = printable(f"{info.type}: {info.message}", 2000)
                 noun = self._workload.queue.noun
                 logger.error("%s %s raised %s", noun, attempt.task_id, said)
             if isinstance(error, asyncio.CancelledError) and self._is_ending():
                 attempt.ended_by = attempt.ended_by or Ending.STOP
-            return after_error(attempt, error, info)
+            outcome = after_error(attempt, error, info)
+            if isinstance(error, asyncio.CancelledError):
+                self._tell_interrupted(attempt, outcome)
+            return outcome
         except Exception as unforeseen:  # as of a backoff that cannot be computed
             return Bury(describe(unforeseen, attempt=attempt.number, worker_id=self._worker_id))
+
+    def _interrupted(self, attempt: Attempt) -> Outcome:
+        """The outcome of an attempt that was ended, and whose code raised nothing."""
+        outcome = after_interruption(attempt, self._worker_id)
+        self._tell_interrupted(attempt, outcome)
+        return outcome
+
+    def _tell_interrupted(self, attempt: Attempt, outcome: Outcome) -> None:
+        if isinstance(outcome, Park | Bury):
+            tell_failure(attempt, outcome.error, self._workload.queue.noun)
 
     def _is_ending(self) -> bool:
         """Whether the worker itself is cancelled, as when its event loop ends."""
@@ -229,6 +244,8 @@ class Runner:
 
     def _end(self, attempt: Attempt, outcome: Outcome) -> None:
         attempt.finished = True
+        if self._tells:
+            tell_end(attempt, outcome, self._workload.queue.noun)
         if attempt.emitter is not None:
             attempt.emitter.close()
         # The asyncio task's context refers to the attempt. Without the reference back there is no

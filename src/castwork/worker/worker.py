@@ -29,6 +29,7 @@ from castwork.worker.bound import Bound
 from castwork.worker.callers.choose import Callers
 from castwork.worker.heartbeat import Heartbeat
 from castwork.worker.hung import Hung
+from castwork.worker.journal import tell_served
 from castwork.worker.lease import LeaseKeeper
 from castwork.worker.preparation import Preparation
 from castwork.worker.quarantine import Quarantine
@@ -278,8 +279,7 @@ class Worker:
                 )
                 side += [roles.create_task(role.run()) for role in (Timeouts(workloads), hung)]
                 self.started.set()
-                names = [store.queue.name for store in self._stores]
-                logger.info("worker %s serves %s", self.id, names)
+                tell_served(self.id, self._stores, self._catalog)
                 await self._stopping.wait()
                 await self._wind_down()
                 for role in side:

@@ -15,11 +15,11 @@ import typer
 from castwork.app import App
 from castwork.cli.failure import MISUSED, Failure
 from castwork.cli.loading import find_own_api, load_app, load_module
-from castwork.cli.options import Host, Lifeline, Module, Port, Redis
+from castwork.cli.options import Host, Lifeline, LogFormat, LogLevel, Module, Port, Redis
 from castwork.cli.supervise.leaving import leave_within
 from castwork.cli.supervise.lifeline import watch_lifeline
 from castwork.cli.supervise.listening import listen_on, url_of
-from castwork.cli.supervise.logs import configure_logging
+from castwork.cli.supervise.logs import LogOptions, configure_logging
 from castwork.cli.supervise.loops import run_loop
 from castwork.cli.supervise.signals import on_stop_signals
 
@@ -35,6 +35,8 @@ def gateway(
     redis: Redis = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
+    log_level: LogLevel = None,
+    log_format: LogFormat = "text",
     lifeline: Lifeline = None,
     listener: Annotated[int | None, typer.Option("--listener", hidden=True)] = None,
 ) -> None:
@@ -45,7 +47,7 @@ def gateway(
     watch_lifeline(lifeline, grace=GRACE)
     app = load_app(module, redis)
     api = find_api(app, module)
-    configure_logging()
+    configure_logging(LogOptions(log_level or "", log_format))
     opened = listen_on(host, port) if listener is None else socket.socket(fileno=listener)
     opened.set_inheritable(False)
     run_loop(_serve(app, api, opened))

@@ -19,6 +19,8 @@ from castwork.cli.options import (
     Grace,
     Host,
     Lease,
+    LogFormat,
+    LogLevel,
     Module,
     Port,
     Queues,
@@ -26,6 +28,7 @@ from castwork.cli.options import (
 )
 from castwork.cli.supervise.fleet import Fleet, FleetOptions
 from castwork.cli.supervise.listening import listen_on
+from castwork.cli.supervise.logs import LogOptions
 from castwork.embedded import SharedServer
 from castwork.model.worker_options import WorkerSettings
 
@@ -41,6 +44,8 @@ def up(  # noqa: PLR0913, PLR0917 - options are arguments
     queues: Queues = None,
     lease: Lease = None,
     grace: Grace = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = "text",
 ) -> None:
     """Run everything: the embedded server, the gateway and workers. Ctrl-C drains and ends all."""
     started_at = time.monotonic()
@@ -57,6 +62,7 @@ def up(  # noqa: PLR0913, PLR0917 - options are arguments
             if value is not None
             for part in (f"--{name}", str(value))
         ],
+        logs=LogOptions(log_level or "", log_format),
     )
     with ExitStack() as stack:
         listener = stack.enter_context(listen_on(host, port))

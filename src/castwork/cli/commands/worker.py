@@ -13,6 +13,8 @@ from castwork.cli.options import (
     HealthPort,
     Lease,
     Lifeline,
+    LogFormat,
+    LogLevel,
     Mark,
     MaxMemory,
     MaxTasks,
@@ -22,6 +24,7 @@ from castwork.cli.options import (
 )
 from castwork.cli.supervise.bounds import Bounds
 from castwork.cli.supervise.health import Health
+from castwork.cli.supervise.logs import LogOptions
 from castwork.cli.supervise.worker_process import WorkerArguments
 from castwork.model.codec import encode
 from castwork.model.worker_options import WorkerOptions
@@ -39,6 +42,8 @@ def worker(  # noqa: PLR0913, PLR0917 - options are arguments
     max_memory: MaxMemory = None,
     health_port: HealthPort = None,
     health_file: HealthFile = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = "text",
     lifeline: Lifeline = None,
     mark: Mark = "",
 ) -> None:
@@ -53,6 +58,7 @@ def worker(  # noqa: PLR0913, PLR0917 - options are arguments
     arguments = WorkerArguments(module, redis, _split(queues), options, lifeline, mark)
     arguments.bounds = Bounds(burst, max_tasks, max_memory)
     arguments.health = Health(health_port, health_file)
+    arguments.logs = LogOptions(log_level or "", log_format)
     # The new program does without the command line's libraries, which weigh 14 MB.
     program = [sys.executable, "-m", "castwork.cli.supervise.worker_process"]
     os.execv(sys.executable, [*program, encode(arguments).decode()])

@@ -19,6 +19,7 @@ from castwork.cli.supervise.child import Child
 from castwork.cli.supervise.gone import give_back
 from castwork.cli.supervise.hints import find_hints
 from castwork.cli.supervise.listening import url_of
+from castwork.cli.supervise.logs import LogOptions
 from castwork.cli.supervise.ready import wait_for_gateway, wait_for_workers
 from castwork.cli.supervise.supervisor import Supervisor
 from castwork.cli.terminal import Terminal
@@ -42,6 +43,7 @@ class FleetOptions:
         grace: seconds that running tasks get on a stop.
         lease: seconds that a worker's leases last.
         worker_options: further arguments of `castwork worker`.
+        logs: what all processes log, and how.
     """
 
     module: str
@@ -49,6 +51,7 @@ class FleetOptions:
     grace: float
     lease: float
     worker_options: Sequence[str]
+    logs: LogOptions = LogOptions()
 
 
 class Fleet:
@@ -79,7 +82,7 @@ class Fleet:
         self._server = server
         self._started_at = started_at
         self._times = times
-        self._terminal = Terminal(len("castwork") + 1)
+        self._terminal = Terminal(len("castwork") + 1, json=options.logs.format == "json")
 
     async def run(self) -> int:
         """Run until told to stop; returns the exit code.
@@ -141,7 +144,10 @@ class Fleet:
             self._terminal.say("castwork", f"it held {what} back at once")
 
     def _environment(self) -> dict[str, str]:
-        told = {"PYTHONUNBUFFERED": "1"}
+        logs = self._options.logs
+        told = {"PYTHONUNBUFFERED": "1", "CASTWORK_LOG_FORMAT": logs.format}
+        if logs.level:
+            told["CASTWORK_LOG_LEVEL"] = logs.level
         if variable := self._app.server_url.variable:
             told[variable] = self._url
         return os.environ | told

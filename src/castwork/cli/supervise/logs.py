@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
+
+from castwork.cli.supervise.json_lines import JsonFormatter
 from castwork.model.safe_text import printable
 
+logger = logging.getLogger(__name__)
 
-def configure_logging() -> None:
+
+#: Has a line for each attempt, which costs as much as a short task: told when a level is asked for.
+_EACH_ATTEMPT = "castwork.worker.journal"
+
+Format = Literal["text", "json"]
+
+
+class LogOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a command shall log, and how.
+
+    Attributes:
+        level: from which level on; empty for what happens once in a while, without each attempt.
+        format: lines for people, or a JSON object each.
+    """
+
+    level: str = ""
+    format: Format = "text"
+
+
+def configure_logging(options: LogOptions) -> None:
     """Log to stderr, one short line each, unless the user's module has set up logging itself.
 
-    `CASTWORK_LOG_LEVEL` says from which level on. This is called when the user's module has been
-    imported.
+    Then only a level that was asked for counts, and for castwork's own loggers. This is called when
+    the user's module has been imported.
     """
-    level = os.environ.get("CASTWORK_LOG_LEVEL", "INFO").upper()
-    known = level in logging.getLevelNamesMapping()
-    handler = logging.StreamHandler()
-    handler.setFormatter(PrintableFormatter())
-    logging.basicConfig(level=level if known else "INFO", handlers=[handler])
+    level = options.level.upper()
+    if logging.root.handlers:
+        if level:
+            logging.getLogger("castwork").setLevel(level)
+        if options.format != "text":
+            logger.warning("the module sets up logging itself: the log's format is its own")
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonFormatter() if options.format == "json" else PrintableFormatter())
+        logging.basicConfig(level=level or "INFO", handlers=[handler])
+        if not level:
+            logging.getLogger(_EACH_ATTEMPT).setLevel(logging.WARNING)
     unmute_own_loggers()
 
 

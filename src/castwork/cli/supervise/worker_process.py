@@ -17,7 +17,7 @@ from castwork.cli.supervise.bounds import Bounds, stop_at
 from castwork.cli.supervise.health import Health, tell_health
 from castwork.cli.supervise.leaving import leave_within
 from castwork.cli.supervise.lifeline import watch_lifeline
-from castwork.cli.supervise.logs import configure_logging, unmute_own_loggers
+from castwork.cli.supervise.logs import LogOptions, configure_logging, unmute_own_loggers
 from castwork.cli.supervise.loops import run_loop
 from castwork.cli.supervise.signals import on_stop_signals
 from castwork.model.worker_options import WorkerOptions, WorkerSettings
@@ -44,6 +44,7 @@ class WorkerArguments(msgspec.Struct):
         mark: what the supervisor calls this start of the worker.
         bounds: when the worker stops by itself.
         health: where the worker tells whether it is well.
+        logs: what it logs, and how.
     """
 
     module: str
@@ -54,6 +55,7 @@ class WorkerArguments(msgspec.Struct):
     mark: str = ""
     bounds: Bounds = Bounds()
     health: Health = Health()
+    logs: LogOptions = LogOptions()
 
 
 def main() -> None:
@@ -63,7 +65,7 @@ def main() -> None:
         grace = WorkerSettings.of(arguments.options).grace
         watch_lifeline(arguments.lifeline, grace=grace)
         app = load_app(arguments.module, arguments.redis)
-        configure_logging()
+        configure_logging(arguments.logs)
         run_loop(_run(app, arguments))
 
 
