@@ -231,3 +231,26 @@ async def test_the_ends_of_the_tasks_that_call_hooks_are_told_to_nobody(
         info = await app.queue("q").info()
     assert [status.task for status in heard] == ["work"]
     assert (info.scheduled, info.dead) == (0, 0)
+
+
+async def test_an_end_that_cannot_be_told_is_stored_all_the_same(
+    app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.task(queue="q", attempts=1)
+    async def work(fails: bool) -> int:
+        if fails:
+            raise ValueError("broken")
+        return 1
+
+    @work.on_end
+    async def tell(status: TaskStatus) -> None: ...
+
+    def fail(_status: TaskStatus) -> bytes:
+        raise RecursionError("nested too deep")
+
+    async with app, app.worker():
+        monkeypatch.setattr(work.store, "follow_up", fail)
+        assert await (await work.enqueue(False)).result(timeout=10) == 1
+        with pytest.raises(TaskDead, match="broken"):
+            await (await work.enqueue(True)).result(timeout=10)
+    assert "is told to no hook" in caplog.text

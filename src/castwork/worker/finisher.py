@@ -64,9 +64,7 @@ class Finisher:
         if runnable is not None and runnable.hooked and isinstance(outcome, Finish | Bury):
             self._keep(self._loop.create_task(self._end(attempt, outcome)))
         elif isinstance(outcome, Finish):
-            self._ready.append((attempt, outcome))
-            if self._committing is None:
-                self._committing = self._loop.create_task(self._commit())
+            self._gather(attempt, outcome)
         elif isinstance(outcome, Drop):
             self._lost(attempt)
         else:
@@ -85,6 +83,12 @@ class Finisher:
             await asyncio.wait(waiting)
 
     # -- ends, in groups ----------------------------------------------------------------
+
+    def _gather(self, attempt: Attempt, outcome: Finish) -> None:
+        """Take an end that goes out with those that are ready by then."""
+        self._ready.append((attempt, outcome))
+        if self._committing is None:
+            self._committing = self._loop.create_task(self._commit())
 
     async def _commit(self) -> None:
         """Store the outcomes that are ready, group by group, until none is left."""
@@ -146,15 +150,17 @@ class Finisher:
 
     async def _end(self, attempt: Attempt, outcome: Finish | Bury) -> None:
         """Store an end together with the task that follows it, if one does."""
-        ended = ended_task(attempt, outcome, self._worker_id, self._workload.queue)
-        following = self._workload.store.follow_up(ended.status)
+        following = b""
+        try:
+            ended = ended_task(attempt, outcome, self._worker_id, self._workload.queue)
+            following = self._workload.store.follow_up(ended.status)
+        except Exception:  # any, as of arguments nested too deep: the end itself must be stored
+            logger.exception("the end of task %s is told to no hook", attempt.task_id)
         if not following:
             if isinstance(outcome, Bury):
                 await self._store(attempt, outcome)
             else:
-                self._ready.append((attempt, outcome))
-                if self._committing is None:
-                    self._committing = self._loop.create_task(self._commit())
+                self._gather(attempt, outcome)
             return
         if isinstance(outcome, Bury):
             self._log_dead(attempt, outcome)
