@@ -20,7 +20,7 @@ from castwork.model.credentials import Credentials
 from castwork.model.errors import AuthenticationFailed, ServerUnavailable
 from castwork.redis.address import parse_url
 from castwork.redis.link import Link
-from castwork.redis.login import Login, _time_to_next_look
+from castwork.redis.login import Login, _time_to_next_look, _time_to_renewal
 from castwork.redis.thread_link import ThreadLink
 from castwork.redis.topology import Single
 
@@ -100,14 +100,21 @@ async def test_a_source_is_asked_once_by_all_who_connect_together() -> None:
     login.close()
 
 
+def test_a_renewal_comes_when_60_to_70_percent_of_the_life_are_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    waits = [_time_to_renewal(Credentials("u", "p", 1100.0)) or 0.0 for _ in range(200)]
+    assert 60.0 <= min(waits) < 64.0
+    assert 66.0 < max(waits) <= 70.0
+
+
 async def test_a_login_is_renewed_well_before_its_end() -> None:
     login = fixed_life(1.0, 60.0)
-    begin = time.monotonic()
     await login.ready()
 
     await renewed(login)
 
-    assert 0.55 <= time.monotonic() - begin < 1.0
     generation, credentials = login.current
     assert (generation, credentials and credentials.password) == (2, "p2")
     login.close()

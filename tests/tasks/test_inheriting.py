@@ -128,12 +128,12 @@ async def test_a_plain_parent_gives_its_children_nothing_but_its_name(app: App) 
 
 
 async def test_a_parent_that_is_cancelled_leaves_its_children_alone(app: App) -> None:
-    begun = asyncio.Event()
+    begun, go_on = asyncio.Event(), asyncio.Event()
 
     @app.task
     async def child() -> str:
         begun.set()
-        await asyncio.sleep(0.05)
+        await go_on.wait()
         return "done"
 
     ids: list[str] = []
@@ -147,6 +147,7 @@ async def test_a_parent_that_is_cancelled_leaves_its_children_alone(app: App) ->
         task = await parent.enqueue()
         await asyncio.wait_for(begun.wait(), 10)
         assert await task.cancel()
+        go_on.set()
         status = await app.get_task(ids[0]).wait(timeout=10)
     assert status.status is TaskState.SUCCEEDED
 
