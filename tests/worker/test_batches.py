@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -287,6 +287,31 @@ async def test_a_worker_that_stops_hands_back_uncounted_what_waits(
         async with app.worker(concurrency=1):
             for task in tasks:
                 assert await task.result(timeout=10) == 1
+
+
+async def test_a_call_ends_before_the_resources_of_its_worker_do(app: App) -> None:
+    begun, steps = asyncio.Event(), []
+
+    @app.resource
+    async def model() -> AsyncIterator[str]:
+        yield "model"
+        steps.append("closed")
+
+    @app.task(batch=Batch())
+    async def embed(texts: list[str]) -> list[int]:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(200):  # as cleaning up takes some turns of the loop
+                await asyncio.sleep(0.001)
+            steps.append(f"ended with the {model.value}")
+        return []
+
+    async with app, app.worker(grace=0):
+        await embed.enqueue("a")
+        await begun.wait()
+    assert steps == ["ended with the model", "closed"]
 
 
 async def test_items_of_lost_workers_have_less_company_each_time(

@@ -33,6 +33,8 @@ class Lending:
         self._workload = workload
         self._told_at = _MANY
         self.lenders: dict[Attempt, int] = {}
+        #: Calls of several attempts that are under way.
+        self.calls: set[asyncio.Task[None]] = set()
         self.resuming: deque[tuple[Attempt | None, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager

@@ -365,6 +365,8 @@ class Worker:
                 if not attempt.finished:
                     attempt.end(Ending.STOP)
         tasks = self._running()
+        for queue in self._queues:  # a call that nobody wants any more may take its time to end
+            tasks += queue.workload.lending.calls
         if tasks:
             await asyncio.wait(tasks, timeout=5.0)
         loop = asyncio.get_running_loop()

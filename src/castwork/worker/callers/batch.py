@@ -148,6 +148,8 @@ class Batcher:
         members = self._pick()
         lending.gathered(len(members))
         call = self._loop_task(self._run(members))
+        lending.calls.add(call)
+        call.add_done_callback(lending.calls.discard)
         call.add_done_callback(lambda _: lending.free_slot())
         for member in members:
             member.value.add_done_callback(lambda _: _end_unwanted(call, members))
