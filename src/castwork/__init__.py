@@ -23,6 +23,7 @@ from castwork.model.errors import (
     TaskFailed,
     TaskNotFound,
 )
+from castwork.model.limits import AtOnce, Rate
 from castwork.model.record import TaskStatus
 from castwork.model.retry import Backoff
 from castwork.model.schedules import Cron, Every
@@ -48,6 +49,7 @@ __all__ = [
     "App",
     "AppSettings",
     "Applied",
+    "AtOnce",
     "Backoff",
     "Batch",
     "BatchFunction",
@@ -77,6 +79,7 @@ __all__ = [
     "ProceedSync",
     "Queue",
     "QueueFull",
+    "Rate",
     "Receipt",
     "Resource",
     "ResultTimeout",

@@ -19,7 +19,17 @@ from typing import Any
 
 import redis
 
-from castwork import App, AppSettings, Backoff, Discard, LinkSettings, Resync, Retry, current
+from castwork import (
+    App,
+    AppSettings,
+    AtOnce,
+    Backoff,
+    Discard,
+    LinkSettings,
+    Resync,
+    Retry,
+    current,
+)
 
 QUICK = Backoff(base=0.02, factor=2.0, longest=0.2)
 LINK = LinkSettings(call_timeout=30.0, ping_interval=1.0, ping_timeout=1.0, backoff=QUICK)
@@ -59,6 +69,7 @@ def build(
     _add_tasks(app, notes)
     _add_failing(app, notes)
     _add_adopting(app, notes, namespace)
+    _add_limited(app, notes)
     _add_channels(app, notes, history)
     return app
 
@@ -165,6 +176,30 @@ def _add_adopting(app: App, notes: Notes, namespace: str) -> None:
         if prompt == "once" and current().attempt == 1:
             raise RuntimeError("not the first time")
         return prompt.upper()
+
+
+def _add_limited(app: App, notes: Notes) -> None:
+    @app.task(queue="limited", attempts=100, backoff=QUICK, limits=[AtOnce(2), AtOnce(1, by="doc")])
+    async def limited(doc: str, pause: float) -> None:
+        """Note with how many it runs, those of killed processes left out."""
+        inside, task_id = notes.key("inside"), current().task_id
+        notes.ran()
+        notes.client.hset(inside, task_id, f"{os.getpid()} {doc}")
+        held = [one.split() for one in notes.client.hvals(inside)]
+        docs = [other for pid, other in held if _lives(int(pid))]
+        notes.add("together", [len(docs), docs.count(doc)])
+        try:
+            await asyncio.sleep(pause)
+        finally:
+            notes.client.hdel(inside, task_id)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _add_channels(app: App, notes: Notes, history: int) -> None:

@@ -55,7 +55,13 @@ def test_a_header_names_the_preludes_that_are_called(name: str) -> None:
         for function in re.findall(r"^local function (\w+)", text(f"lib/{prelude}"), re.MULTILINE)
     }
     called = {defined[word] for word in re.findall(r"\b(\w+)\(", body) if word in defined}
-    needed = {"owns"} if "holds" in called else set()
+    inside = {
+        defined[word]
+        for prelude in declared
+        for word in re.findall(r"\b(\w+)\(", text(f"lib/{prelude}"))
+        if word in defined
+    }
+    needed = inside - called
     own = set(re.findall(r"^local function (\w+)", body, re.MULTILINE))
     assert set(declared) == {p for p in called if p not in own} | needed
     positions = [whole.index(text(f"lib/{prelude}")) for prelude in declared]

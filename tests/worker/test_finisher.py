@@ -16,6 +16,7 @@ from castwork import App, Backoff, Discard, Retry, TaskState
 from castwork.model.entry import Meta
 from castwork.store.outcomes import Outcomes
 from castwork.worker.finisher import Finisher
+from castwork.worker.gate import Gate
 from castwork.worker.outcome import Release
 from castwork.worker.queue_roles import QueueRoles
 from castwork.worker.workload import Workload
@@ -166,9 +167,11 @@ async def test_a_task_that_goes_on_stopping_its_workers_uses_up_its_attempts(
 ) -> None:
     attempt = make_attempt(meta=Meta(attempts=before, uncounted=before))
     workload = Workload(declare().store, "alice", 1)
-    handing_back = Finisher(workload, Outcomes(workload.store.place, "alice"))._release(
-        attempt, Release(started=True)
-    )
+    handing_back = Finisher(
+        workload,
+        Outcomes(workload.store.place, "alice"),
+        Gate(workload, workload.store.admissions("alice", 15.0)),
+    )._release(attempt, Release(started=True))
     entry = handing_back.args[1]  # type: ignore[attr-defined]
     assert entry.meta.attempts == before + 1
     assert entry.meta.uncounted == before + (not counts)

@@ -61,7 +61,9 @@ class Bench:
         self.workload = Workload(store, "w", capacity)
         callers = Callers(ThreadPoolExecutor(1), Limits(), Chain())
         understanding = Understanding(self.workload, APP.tasks, callers, unknown_grace=0.0)
-        self.runner = Runner(self.workload, understanding, 1000, self.silent, self.silent)
+        self.runner = Runner(
+            self.workload, understanding, 1000, self.silent, self.silent, self.silent
+        )
         known = [
             (b"1-%d" % n, [b"call", name + b" 00000000000000 {}"])
             for n, name in enumerate(WIRE_NAMES)

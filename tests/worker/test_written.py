@@ -7,11 +7,12 @@ from tests.worker.attempts import ENTRY_ID, NONCE, TASK_ID, declare, make_attemp
 
 from castwork.model.entry import Meta, parse_entry
 from castwork.model.record import ErrorInfo, decode_record
-from castwork.model.states import TaskState
-from castwork.worker.outcome import Finish
+from castwork.model.states import Priority, TaskState
+from castwork.worker.outcome import Finish, before_start
 from castwork.worker.written import (
     dead_record,
     final_record,
+    held_entry,
     letter_of,
     next_entry,
     waiting_record,
@@ -148,3 +149,29 @@ def test_letter_holds_the_entry_byte_for_byte_and_the_last_five_errors(lane: int
     assert letter.lane == ("high", "normal", "low")[lane]
     record = decode_record(dead_record(attempt, NO, "w"))
     assert (record.status, record.attempts, record.error) == (TaskState.DEAD, 5, NO)
+
+
+# -- the entry under which it waits for a limit ---------------------------------------------
+
+
+def test_entry_that_is_held_back_is_no_attempt_and_keeps_its_lane() -> None:
+    attempt = make_attempt(lane=2)
+    entry = held_entry(attempt, attempt.runnable.function.queue.lanes[2])
+
+    assert entry.meta == Meta(lane=Priority.LOW)
+    again = make_attempt(lane=0, meta=entry.meta)
+    assert (again.number, again.counted) == (1, 1)
+    assert letter_of(again, NO, again.runnable.function.queue.lanes[0]).lane == "low"
+
+
+def test_entry_that_is_held_back_counts_the_workers_that_were_lost_with_it() -> None:
+    """Else a task that kills its workers, and waits for a limit between, would go on for ever."""
+    lanes, meta = make_attempt().runnable.function.queue.lanes, None
+    for lost in range(4):
+        attempt = make_attempt(deliveries=1 if not lost else 2, meta=meta)
+        assert (attempt.crashes, attempt.counted) == (lost, 1)
+        assert (before_start(attempt, 0) is not None) == (lost == 3)
+        meta = held_entry(attempt, lanes[1]).meta
+    entry = next_entry(attempt, None, uncounted=0, started=False)
+    assert entry.meta is not None
+    assert (entry.meta.crashes, entry.meta.uncounted) == (0, 3)

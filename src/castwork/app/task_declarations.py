@@ -133,6 +133,8 @@ class TaskDeclarations:
             keep_entries: leave finished entries in that stream, because others read it too.
             foreign_lease: seconds for which an entry that another program's consumer has taken
                 with the same group is left to that program, which renews no lease.
+            limits: a list of `Rate` and `AtOnce`, which hold over all workers: a task for which
+                there is no room waits without a slot, and no attempt is counted.
 
         Raises:
             DefinitionError: the signature or an option cannot work.

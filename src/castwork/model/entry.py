@@ -18,6 +18,7 @@ import msgspec
 from castwork.model.errors import UndecodableEntry
 from castwork.model.ids import is_nonce
 from castwork.model.record import ErrorInfo
+from castwork.model.states import Priority
 
 #: A number of deliveries, bounded so that it can stand in the id of a chunk.
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -46,6 +47,8 @@ class Meta(msgspec.Struct, omit_defaults=True):
         headers: names and values that travel from the caller to the task, as a trace or a
             request's id.
         parent: id of the task whose code enqueued this one.
+        lane: the task's own lane, where the entry waits in another as a limit has held it back.
+        crashes: workers that were lost with earlier entries of the task in the same attempt.
     """
 
     attempts: _Count = 0
@@ -64,6 +67,8 @@ class Meta(msgspec.Struct, omit_defaults=True):
     labels: dict[str, str] = {}
     headers: dict[str, str] = {}
     parent: str = ""
+    lane: Priority | None = None
+    crashes: _Count = 0
 
 
 class Entry(msgspec.Struct):

@@ -11,6 +11,7 @@ import msgspec
 from castwork.model.batch import Batch
 from castwork.model.call_options import CallSettings, KeyTaken, KeyUntil, priority, result_ttl
 from castwork.model.errors import DefinitionError
+from castwork.model.limits import AtOnce, Rate, limits
 from castwork.model.option_values import (
     Check,
     Named,
@@ -59,6 +60,7 @@ class TaskOptions(RemoteOptions, total=False):
     group: str
     keep_entries: bool
     foreign_lease: Seconds
+    limits: Sequence[Rate | AtOnce]
 
 
 def _names(name: str, given: Any) -> tuple[str, ...]:
@@ -132,6 +134,7 @@ _CHECKS: dict[str, Check] = {
     "group": text(empty=False),
     "keep_entries": instance(bool),
     "foreign_lease": duration(above_zero=True),
+    "limits": limits,
 }
 
 
@@ -168,6 +171,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
         keep_entries: leave finished entries in that stream, because others read it too.
         foreign_lease: seconds for which an entry that another program's consumer has taken with
             the same group is left to that program.
+        limits: how often attempts may begin, and how many may run at once, over all workers.
     """
 
     name: str
@@ -193,6 +197,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
     group: str = GROUP
     keep_entries: bool = False
     foreign_lease: float = FOREIGN_LEASE
+    limits: tuple[Rate | AtOnce, ...] = ()
 
     def __post_init__(self) -> None:
         settle(self, _CHECKS, of=f"task {self.name!r}: ")

@@ -128,8 +128,9 @@ class Enqueues:
         lanes: Sequence[Priority] = _LANES
         if not self._settings.max_depth:
             lanes = [rows[0].lane] if len(rows) == 1 else list({row.lane: 0 for row in rows})
-        own = self._place.keys.own
-        return lanes, [self._place.keys.sent, *(own[lane] for lane in lanes)]
+        keys = self._place.keys
+        names = [keys.sent, *(keys.own[lane] for lane in lanes)]
+        return lanes, [*names, keys.waiters] if self._settings.max_depth else names
 
     async def enqueue_named(self, tasks: Sequence[NamedTask]) -> list[Named | int]:
         """Queue or park tasks.
@@ -150,6 +151,8 @@ class Enqueues:
                     names.append(keys.key(*task.key))
                 args += (task.id, task.lane.value, task.call, task.meta)
                 args += (task.delay_ms, task.parked, task.record, task.key_ttl_ms, task.digest)
+            if self._settings.max_depth:
+                names.append(keys.waiters)
             reply: bytes = await self._place.run(ENQUEUE_NAMED, names, args)
         lines = zip(tasks, reply.split(b"\n"), strict=True)
         return [_parse_line(task.id, line) for task, line in lines]
@@ -168,7 +171,7 @@ class Enqueues:
         """
         keys = self._place.keys
         assert task.key is not None
-        names = [keys.moved, keys.parked, keys.due, *self._lanes, keys.key(*task.key)]
+        names = [keys.moved, keys.parked, keys.due, *self._lanes, keys.key(*task.key), keys.held]
         made = parse_made_id(holder)
         name, _, args = task.call.split(b" ", 2)
         call = b"%b %b %b" % (name, made.nonce.encode() if made is not None else b"-", args)

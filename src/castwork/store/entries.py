@@ -43,16 +43,24 @@ class Entries:
         elif made is not None and made.entry is not None:
             lane, entry = keys.own[made.lane], str(made.entry)
         else:
-            moved = await self._place.call("HGET", keys.moved, task_id)
-            if moved is None:
-                return []
-            name, _, entry = moved.decode().partition(":")
-            lane = keys.own[Priority(name)]
+            return await self._moved(task_id)
         page = await self._place.call("XRANGE", lane, entry, entry)
         fields: list[bytes] = page[0][1] if page else []
-        if fields and made is not None and made.entry is not None:
-            return fields if has_nonce(fields, made.nonce) else []
-        return fields
+        if made is not None and made.entry is not None:
+            return (
+                fields if fields and has_nonce(fields, made.nonce) else await self._moved(task_id)
+            )
+        return fields or await self._moved(task_id)
+
+    async def _moved(self, task_id: str) -> list[bytes]:
+        """The entry of a task whose id does not name it, as it waits or runs again."""
+        moved = await self._place.call("HGET", self._place.keys.moved, task_id)
+        if moved is None:
+            return []
+        name, _, entry = moved.decode().partition(":")
+        lane = self._place.keys.own[Priority(name)]
+        page = await self._place.call("XRANGE", lane, entry, entry)
+        return page[0][1] if page else []
 
     async def _parked(self, task_id: str) -> list[bytes]:
         raw = await self._place.call("HGET", self._place.keys.parked, task_id)

@@ -70,6 +70,12 @@ class QueueKeys:
         parked: tasks that wait for a time.
         due: ids of parked tasks by the time that they wait for.
         schedules: tasks that run again and again; `ticks` has when each is due next.
+        held: tasks that a limit holds back, by id: where they stand among those that wait for it.
+        waiters: the tasks that wait for each limit, the oldest first.
+        rates: per limit the time at which all that has begun would have, evenly spaced.
+        waking: limits by the time of the next look at them.
+        limits: what the scripts of limits use, in their order; `held`, `parked`, `moved` and the
+            urgent lane among them.
         paused: there while workers may begin no tasks.
         dead: dead letters; `letters` finds them by task id.
         control: channel on which workers hear what to cancel, and of pauses.
@@ -92,6 +98,23 @@ class QueueKeys:
         self.schedules = f"{prefix}:schedules"
         self.ticks = f"{prefix}:ticks"
         self.paused = f"{prefix}:paused"
+        self.held = f"{prefix}:limits:held"
+        self.waiters = f"{prefix}:limits:waiters"
+        self.rates = f"{prefix}:limits:rates"
+        self.waking = f"{prefix}:limits:waking"
+        self.limits = [
+            self.rates,
+            f"{prefix}:limits:holding",
+            f"{prefix}:limits:holders",
+            f"{prefix}:limits:promised",
+            self.waiters,
+            self.held,
+            f"{prefix}:limits:specs",
+            self.waking,
+            self.parked,
+            self.moved,
+            self.own[Priority.HIGH],
+        ]
         self.dead = f"{prefix}:dead"
         self.letters = f"{prefix}:letters"
         self.control = f"{prefix}:control"

@@ -41,12 +41,13 @@ class QueueInfo(msgspec.Struct):
             adopted stream's group is behind, at most 1000 of the stream are counted.
         running: tasks that workers hold, foreign consumers of an adopted stream's group included.
         scheduled: tasks that wait for a time.
+        held: tasks that limits hold back: they wait, in no lane.
         due: those of them whose time has come, and which workers have not queued yet; at most 1000
             are counted.
         oldest: seconds for which the first task of all lanes has waited; None where none waits.
         paused: whether workers may begin no tasks.
         dead: dead letters.
-        depth: waiting and running together.
+        depth: waiting, held back and running together.
         served: whether a live worker serves the queue.
         max_depth: bound on the depth, 0 for none.
         group: the group that reads an adopted stream, empty for a queue of castwork's own.
@@ -59,6 +60,7 @@ class QueueInfo(msgspec.Struct):
     scheduled: int
     dead: int
     depth: int
+    held: int = 0
     due: int = 0
     oldest: float | None = None
     paused: bool = False
@@ -78,7 +80,7 @@ async def look_at_queue(place: QueuePlace, unserved: Unserved) -> QueueInfo:
     lengths = [link.call("XLEN", stream) for stream in keys.lanes]
     groups = [link.call("XINFO", "GROUPS", stream) for stream in keys.lanes]
     counts = [link.call("ZCARD", keys.due), link.call("XLEN", keys.dead)]
-    counts.append(link.call("EXISTS", keys.paused))
+    counts += [link.call("EXISTS", keys.paused), link.call("ZCARD", keys.waiters)]
     replies = await asyncio.gather(
         link.call("TIME"), *lengths, *groups, *counts, return_exceptions=True
     )
@@ -98,9 +100,9 @@ async def look_at_queue(place: QueuePlace, unserved: Unserved) -> QueueInfo:
             waiting[lane.name] = await _behind(place, group, _count(length))
         else:
             waiting[lane.name] = max(0, _count(length) - pending)
-    scheduled, dead, paused = (_count(reply) for reply in replies[2 * n :])
-    depth = sum(waiting.values()) + running
-    info = QueueInfo(queue.name, waiting, running, scheduled, dead, depth)
+    scheduled, dead, paused, held = (_count(reply) for reply in replies[2 * n :])
+    depth = sum(waiting.values()) + running + held
+    info = QueueInfo(queue.name, waiting, running, scheduled, dead, depth, held)
     now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
     if scheduled:
         due = await link.call("ZRANGEBYSCORE", keys.due, "-inf", now_ms, "LIMIT", 0, _COUNTED)

@@ -182,7 +182,7 @@ class Outcomes:
         keys = self._place.keys
         names = [self._lanes[delivery.lane], keys.record(delivery.task_id)]
         names += [keys.parked, keys.moved, keys.due]
-        lane = self._queue.lanes[delivery.lane].priority
+        lane = self._own_lane(delivery, entry)
         waiting = b"%d %b" % (entry.at, parked_task(entry, lane, queued))
         told = self._place.told(delivery.producer)
         args = [*self._fence(delivery), delivery.task_id, waiting, parked, told, delay_ms]
@@ -237,12 +237,18 @@ class Outcomes:
             record: the task's record once it is queued again, empty for none.
         """
         keys = self._place.keys
-        priority = self._queue.lanes[delivery.lane].priority
+        priority = self._own_lane(delivery, entry)
         names = [self._lanes[delivery.lane], keys.own[priority]]
         names += [keys.record(delivery.task_id), keys.moved]
         told = self._place.told(delivery.producer)
         args = [*self._fence(delivery), delivery.task_id, priority.value, record, told]
         return await self._stored(RELEASE, names, [*args, *entry.fields(), "at", entry.at])
+
+    def _own_lane(self, delivery: Delivery, entry: Entry) -> Priority:
+        """The lane that a task goes back to."""
+        if entry.meta is not None and entry.meta.lane is not None:
+            return entry.meta.lane
+        return self._queue.lanes[delivery.lane].priority
 
     def _fence(self, delivery: Delivery) -> list[Any]:
         return [

@@ -39,6 +39,7 @@ FOR_DATA: dict[str, tuple[Any, ...]] = {
     "ZSCORE": ("ZSCORE", "KEY", "m"),
     "ZRANGE": ("ZRANGE", "KEY", 0, 0),
     "ZRANGEBYSCORE": ("ZRANGEBYSCORE", "KEY", 0, 0),
+    "ZLEXCOUNT": ("ZLEXCOUNT", "KEY", "-", "+"),
     "XADD": ("XADD", "KEY", "NOMKSTREAM", "*", "f", ""),
     "XACK": ("XACK", "KEY", "g", "1-1"),
     "XDEL": ("XDEL", "KEY", "1-1"),

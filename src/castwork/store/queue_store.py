@@ -8,6 +8,7 @@ from castwork.model.queue import Queue
 from castwork.model.record import TaskStatus
 from castwork.model.settings import Limits
 from castwork.redis.connections import Connections
+from castwork.store.admissions import Admissions
 from castwork.store.checkpoints import Checkpoints
 from castwork.store.claims import Claims
 from castwork.store.enqueues import Enqueues
@@ -79,6 +80,10 @@ class QueueStore:
     def claims(self, worker_id: str) -> Claims:
         """The claims of one worker."""
         return Claims(self.place, worker_id)
+
+    def admissions(self, worker_id: str, lease: float) -> Admissions:
+        """The limits, as one worker passes them; `lease` in seconds."""
+        return Admissions(self.place, worker_id, int(lease * 1000))
 
     def checkpoints(self, worker_id: str) -> Checkpoints:
         """What the tasks of one worker save."""

@@ -100,7 +100,7 @@ class Records:
         keys, made = self._place.keys, parse_made_id(task_id)
         names = [keys.record(task_id), keys.due, keys.parked, keys.moved]
         names += [keys.own[priority] for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)]
-        names += [keys.output(task_id), keys.saved(task_id)]
+        names += [keys.output(task_id), keys.saved(task_id), keys.held, keys.waiters]
         if self._place.queue.stream is not None:
             names += [keys.lanes[-1], keys.unwanted]
         place = nonce = ""

@@ -26,6 +26,7 @@ from castwork.tasks.chain import Chain
 from castwork.tasks.context import attempt_here
 from castwork.tasks.end_hooks import EndHook, EndHooks, Final, add_hook
 from castwork.tasks.inheriting import inherited
+from castwork.tasks.limited import Limited
 from castwork.tasks.many import Outcome, enqueue_encoded, tasks_of
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
@@ -53,6 +54,14 @@ class Submission(msgspec.Struct):
     around: Chain
     hooks: EndHooks
     elsewhere: Elsewhere
+
+
+def _limited(settings: TaskSettings, signature: Signature, queue: Queue) -> Limited | None:
+    """The limits of a function's tasks; raises DefinitionError."""
+    if not settings.limits:
+        return None
+    scope = wire_name(settings.name).decode()
+    return Limited(settings.limits, scope, signature, adopts=queue.stream is not None)
 
 
 class Elsewhere(msgspec.Struct):
@@ -96,6 +105,8 @@ class TaskFunction(Generic[P, R]):
         self.call_settings = settings.call_settings
         self._key_by = key_of(settings.key_by, signature) if settings.key_by is not None else None
         self._plan = self._make_plan(self.call_settings)
+        #: The limits of the tasks; None without any.
+        self.limited = _limited(settings, signature, store.queue)
         #: Decodes a result.
         self.decode_result = make_decoder(
             signature.result_type() if settings.result is None else settings.result,

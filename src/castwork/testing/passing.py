@@ -22,11 +22,13 @@ async def let_pass(stores: Sequence[QueueStore], seconds: float, *, alive: str) 
         place = store.place
         seconds_now, micros = await place.call("TIME")
         now_ms = int(seconds_now) * 1000 + int(micros) // 1000
-        for index in (place.keys.due, place.keys.ticks):
+        for index in (place.keys.due, place.keys.ticks, place.keys.waking):
             for name, at in await place.call("ZRANGE", index, 0, -1, "WITHSCORES"):
                 # What becomes due is due now: a schedule may leave out runs that are late.
                 moved = max(int(at) - passed, min(int(at), now_ms))
                 await place.call("ZADD", index, "XX", moved, name)
+        for name, at in await place.call("ZRANGE", place.keys.rates, 0, -1, "WITHSCORES"):
+            await place.call("ZADD", place.keys.rates, "XX", int(at) - passed * 1000, name)
         for stream in place.keys.lanes:
             await _let_leases_pass(place, stream, passed, alive)
         await _let_keys_pass(place, passed)

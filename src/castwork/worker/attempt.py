@@ -241,8 +241,8 @@ class Attempt(Delivery):
 
     @property
     def crashes(self) -> int:
-        """Workers that were lost while they held this entry."""
-        return self.deliveries - 1
+        """Workers that were lost with the task in this attempt."""
+        return self.deliveries - 1 + (self.meta.crashes if self.meta is not None else 0)
 
     @property
     def runs(self) -> int:

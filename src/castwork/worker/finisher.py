@@ -14,7 +14,8 @@ from castwork.model.safe_text import printable
 from castwork.store.outcomes import EndedTasks, Outcomes
 from castwork.worker.attempt import Attempt
 from castwork.worker.freeing import free_key
-from castwork.worker.outcome import Bury, Drop, Finish, Outcome, Park, Release, describe
+from castwork.worker.gate import Gate
+from castwork.worker.outcome import Bury, Drop, Finish, Held, Outcome, Park, Release, describe
 from castwork.worker.workload import Workload
 from castwork.worker.written import (
     dead_record,
@@ -43,11 +44,14 @@ class Finisher:
     grow with the load, and an idle worker waits for nothing. Every transition is fenced and
     idempotent, and is sent again until the server answers, however long that takes.
 
+    Args:
+        gate: told which attempts have ended.
+
     Attributes:
         counts: outcomes by kind: stored, `lease_lost` or `unstored`.
     """
 
-    def __init__(self, workload: Workload, outcomes: Outcomes) -> None:
+    def __init__(self, workload: Workload, outcomes: Outcomes, gate: Gate) -> None:
         self.counts: dict[str, int] = {}
         self._workload = workload
         self._worker_id = workload.worker_id
@@ -56,6 +60,7 @@ class Finisher:
         self._ready: list[tuple[Attempt, Finish]] = []
         self._committing: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
+        self._gate = gate
         self._loop = asyncio.get_running_loop()
 
     def take(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -67,6 +72,8 @@ class Finisher:
             self._gather(attempt, outcome)
         elif isinstance(outcome, Drop):
             self._lost(attempt)
+        elif isinstance(outcome, Held):
+            self._let_go(attempt, "held")
         else:
             self._keep(self._loop.create_task(self._store(attempt, outcome)))
 
@@ -139,6 +146,8 @@ class Finisher:
             held[attempt.lane].pop(attempt.entry_id, None)
             if attempt.meta is not None:
                 self._free(attempt)
+        if self._gate.inside:
+            self._gate.leave([attempt for attempt, _ in group])
         self._workload.signal()
 
     def _free(self, attempt: Attempt) -> None:
@@ -309,3 +318,5 @@ class Finisher:
     def _let_go(self, attempt: Attempt, kind: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self._workload.discard(attempt)
+        if self._gate.inside:
+            self._gate.leave([attempt])

@@ -55,11 +55,15 @@ class Release(msgspec.Struct, frozen=True, gc=False):
     started: bool
 
 
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """Nothing is written: the server has parked the task, until a limit has room."""
+
+
 class Drop(msgspec.Struct, frozen=True, gc=False):
     """Nothing is written: the lease has passed to another worker."""
 
 
-Outcome = Finish | Park | Bury | Release | Drop
+Outcome = Finish | Park | Bury | Release | Held | Drop
 
 
 class NotKept:

@@ -10,6 +10,7 @@ from castwork.worker.callers.choose import Callers
 from castwork.worker.control import Control
 from castwork.worker.fetcher import Fetcher
 from castwork.worker.finisher import Finisher
+from castwork.worker.gate import Gate
 from castwork.worker.quarantine import Quarantine
 from castwork.worker.reader import Reader
 from castwork.worker.recovery import Recovery
@@ -17,6 +18,7 @@ from castwork.worker.runner import Runner
 from castwork.worker.scheduler import Scheduler
 from castwork.worker.ticker import Ticker
 from castwork.worker.understanding import Understanding
+from castwork.worker.waker import Waker
 from castwork.worker.workload import Workload
 
 
@@ -38,12 +40,26 @@ class QueueRoles:
         self.workload = workload
         workload.places = _places(workload, catalog)
         self.claims = claims
-        self.finisher = Finisher(workload, outcomes)
+        admissions = store.admissions(worker_id, settings.lease)
+        self.gate = Gate(workload, admissions)
+        self.waker: Waker | None = None
+        # A function may be enqueued into other queues, too, so each queue has one.
+        if any(one.limited is not None and not one.is_remote for one in catalog):
+            self.waker = Waker(
+                admissions,
+                store.queue.name,
+                interval=settings.scheduler_interval,
+                lease=settings.lease,
+            )
+            self.gate.on_plan = self.waker.plan
+        self.finisher = Finisher(workload, outcomes, self.gate)
         self.announcer = Announcer(workload, outcomes, after=settings.announce_after)
         understanding = Understanding(
             workload, catalog, callers, unknown_grace=settings.unknown_grace
         )
-        self.runner = Runner(workload, understanding, limits.result, self.announcer, self.finisher)
+        self.runner = Runner(
+            workload, understanding, limits.result, self.announcer, self.finisher, self.gate
+        )
         self.fetcher = Fetcher(workload, claims, self.runner, reader)
         self.recovery = Recovery(
             workload, claims, self.runner, self.fetcher, quarantine, lease=settings.lease

@@ -24,6 +24,7 @@ class Runnable:
         timeout: seconds that an attempt may take, None for no bound.
         result_ttl_ms: milliseconds that a result is kept.
         gathers: whether an attempt waits for a call with others, and needs no slot of its own.
+        is_limited: whether an attempt may have to wait until a limit has room.
         hooked: whether somebody wants to hear of ends of its tasks.
     """
 
@@ -33,6 +34,7 @@ class Runnable:
         "function",
         "gathers",
         "hooked",
+        "is_limited",
         "name",
         "result_ttl_ms",
         "timeout",
@@ -46,4 +48,5 @@ class Runnable:
         self.timeout = function.settings.timeout
         self.result_ttl_ms = function.result_ttl_ms
         self.gathers = function.settings.batch is not None
+        self.is_limited = function.limited is not None
         self.hooked = function.is_hooked

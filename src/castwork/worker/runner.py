@@ -19,6 +19,7 @@ from castwork.worker.announcer import Announcer
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.finisher import Finisher
 from castwork.worker.freeing import free_key
+from castwork.worker.gate import Gate
 from castwork.worker.journal import is_kept, tell_end, tell_failure
 from castwork.worker.outcome import (
     SUCCEEDED,
@@ -54,6 +55,7 @@ class Runner:
         result_limit: bytes of a result.
         announcer: armed when attempts begin.
         finisher: takes each attempt's outcome.
+        gate: asked before attempts of limited functions begin.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Runner:
         result_limit: int,
         announcer: Announcer,
         finisher: Finisher,
+        gate: Gate,
     ) -> None:
         self._workload = workload
         self._worker_id = workload.worker_id
@@ -70,6 +73,7 @@ class Runner:
         self._limit = result_limit
         self._announcer = announcer
         self._finisher = finisher
+        self._gate = gate
         self._waiting = workload.waiting
         workload.fill = self._fill
         self._stopping = False
@@ -174,10 +178,18 @@ class Runner:
         # A copy of the worker's own context: this may be called in the context of the attempt that
         # has just ended, whose context variables the next attempt must not see.
         context = self._context.copy()
-        attempt.runner = self._loop.create_task(
-            self._run(attempt), name=attempt.task_id, context=context
-        )
+        assert attempt.runnable is not None
+        run = self._run_limited if attempt.runnable.is_limited else self._run
+        attempt.runner = self._loop.create_task(run(attempt), name=attempt.task_id, context=context)
         self._announcer.arm()
+
+    async def _run_limited(self, attempt: Attempt) -> None:
+        """Run an attempt once it has passed the limits; one that is held back ends here."""
+        outcome = await self._gate.enter(attempt)
+        if outcome is None:
+            await self._run(attempt)
+        else:
+            self._end(attempt, outcome)
 
     async def _run(self, attempt: Attempt) -> None:
         outcome: Outcome

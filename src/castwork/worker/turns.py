@@ -20,13 +20,20 @@ async def let_short_tasks_end() -> None:
     await asyncio.sleep(0)
 
 
-async def every(work: Callable[[], Awaitable[float]], what: str, *, patience: float) -> None:
+async def every(
+    work: Callable[[], Awaitable[float]],
+    what: str,
+    *,
+    patience: float,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
     """Do some work again and again until cancelled; log errors of the server and go on.
 
     Args:
         work: does the work once; returns the seconds to wait before the next time.
         what: begins the log line for an error of the server.
         patience: seconds to wait after such an error.
+        sleep: waits.
     """
     while True:
         try:
@@ -34,4 +41,4 @@ async def every(work: Callable[[], Awaitable[float]], what: str, *, patience: fl
         except ServerError as error:
             logger.warning("%s: %s", what, error)
             wait = patience
-        await asyncio.sleep(wait)
+        await sleep(wait)

@@ -42,7 +42,8 @@ class Understanding:
         unknown_grace: seconds for which tasks that are unknown here are left to other workers.
 
     Attributes:
-        runnables: the functions that entries have named so far, by their names in entries.
+        runnables: the functions without limits that entries have named so far, by their names in
+            entries.
         places: names the places of entries in task ids.
         suffixes: per lane the digits that stand in a task id behind the place.
     """
@@ -58,6 +59,7 @@ class Understanding:
         self._catalog = catalog
         self._callers = callers
         self._unknown_grace = unknown_grace
+        self._limited: dict[bytes, Runnable] = {}
         self._told: set[str] = set()
 
     def understand(self, attempt: Attempt, now_ms: int) -> Outcome | None:
@@ -119,14 +121,16 @@ class Understanding:
 
     def _runnable(self, wire_name: bytes) -> Runnable:
         """The function of a name with its caller, chosen once; raises UnknownTask."""
-        runnable = self.runnables.get(wire_name)
+        runnable = self.runnables.get(wire_name) or self._limited.get(wire_name)
         if runnable is None:
             function = self._catalog.find(wire_name)
             if function is None:
                 name = unquote(wire_name.decode(errors="replace"))
                 self._tell_unknown(name)
                 raise UnknownTask(f"no task function is named {name!r}")
-            runnable = self.runnables[wire_name] = self._callers.runnable(function)
+            runnable = self._callers.runnable(function)
+            known = self._limited if runnable.is_limited else self.runnables
+            known[wire_name] = runnable
         return runnable
 
     def _tell_unknown(self, name: str) -> None:

@@ -299,6 +299,8 @@ class Worker:
             roles.create_task(queue.fetcher.run())
             side.append(roles.create_task(queue.recovery.run()))
             side.append(roles.create_task(queue.scheduler.run()))
+            if queue.waker is not None:
+                side.append(roles.create_task(queue.waker.run()))
             if queue.workload.queue.stream is None:
                 side.append(roles.create_task(queue.ticker.run()))
         return side
@@ -376,6 +378,7 @@ class Worker:
             async with asyncio.timeout_at(max(self._stored_by, loop.time() + 0.1)):
                 for queue in self._queues:
                     await queue.finisher.drain()
+                    await queue.gate.drain()
         except TimeoutError:
             unstored = sum(len(queue.workload) for queue in self._queues)
             logger.error("%d outcomes could not be stored; those tasks run again", unstored)

@@ -19,7 +19,7 @@ from castwork.model.record import (
     encode_record,
     status_of,
 )
-from castwork.model.states import TaskState
+from castwork.model.states import Priority, TaskState
 from castwork.store.letter import Letter
 from castwork.worker.attempt import Attempt
 from castwork.worker.outcome import Bury, Finish
@@ -109,9 +109,28 @@ def waiting_record(
 def letter_of(attempt: Attempt, error: ErrorInfo, lane: Lane) -> Letter:
     """The dead letter that a task becomes."""
     errors = [*attempt.errors, error][-_ERRORS_KEPT:]
-    return Letter(
-        "", attempt.task_id, attempt.task, attempt.runs, lane.name, errors, attempt.fields
+    own = attempt.meta.lane if attempt.meta is not None else None
+    name = lane.name if own is None else own.value
+    return Letter("", attempt.task_id, attempt.task, attempt.runs, name, errors, attempt.fields)
+
+
+def held_entry(attempt: Attempt, lane: Lane) -> Entry:
+    """The entry under which a task waits for a limit: this delivery is no attempt of it.
+
+    Workers that were lost with it count on, else a task that kills its workers would go on for
+    ever.
+    """
+    entry = attempt.entry()
+    own = attempt.meta.lane if attempt.meta is not None else None
+    own = own or lane.priority
+    meta = msgspec.structs.replace(
+        attempt.meta or Meta(),
+        attempts=attempt.number - 1,
+        crashes=attempt.crashes,
+        lane=None if own is Priority.HIGH else own,
     )
+    entry.meta = None if meta == Meta() else meta
+    return entry
 
 
 def next_entry(
@@ -131,6 +150,7 @@ def next_entry(
             old,
             attempts=attempt.number - 1,
             uncounted=old.uncounted + attempt.crashes,
+            crashes=0,
             unknown_ms=unknown_ms,
         )
     else:
@@ -139,6 +159,7 @@ def next_entry(
             old,
             attempts=attempt.number,
             uncounted=old.uncounted + attempt.crashes + uncounted,
+            crashes=0,
             errors=errors[-_ERRORS_KEPT:],
             unknown_ms=0,
         )

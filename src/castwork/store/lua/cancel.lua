@@ -4,7 +4,7 @@
 -- and whichever worker is given it drops it.
 --
 -- KEYS  1 record   2 due   3 parked   4 moved   5 high   6 normal   7 low   8 output   9 saved
---       10 adopted stream   11 unwanted
+--       10 held   11 waiters   12 adopted stream   13 unwanted
 -- ARGV  1 id   2 place that the id names ('': none)   3 nonce of the entry at that place
 --       4 record of the cancelled task   5 ttl_ms   6 control channel   7 group   8 channel
 --       9 1: entries of the adopted stream may be deleted
@@ -17,7 +17,7 @@ local raw, moved = call('GET', KEYS[1]), call('HGET', KEYS[4], id)
 local status = raw and (string.match(raw, '^{"status":"(%a+)"') or cjson.decode(raw).status)
 if status and status ~= 'scheduled' and status ~= 'queued' and status ~= 'running' then return status end
 
-local lanes = {high = KEYS[5], normal = KEYS[6], low = KEYS[7], stream = KEYS[10]}
+local lanes = {high = KEYS[5], normal = KEYS[6], low = KEYS[7], stream = KEYS[12]}
 local lane, entry = string.match(moved or ARGV[2], '^(%a+):(%d+%-%d+)$')
 local found = lane and lanes[lane] and call('XRANGE', lanes[lane], entry, entry)[1]
 local fields = found and found[2]
@@ -29,14 +29,19 @@ elseif found and not moved and nonce ~= ARGV[3] then
 end
 
 local removed = 0
-if call('ZREM', KEYS[2], id) == 1 then
+local waits = call('HGET', KEYS[10], id)
+if waits then
+  call('HDEL', KEYS[10], id)
+  call('ZREM', KEYS[11], waits)
+  removed = call('HDEL', KEYS[3], id)
+elseif call('ZREM', KEYS[2], id) == 1 then
   removed = call('HDEL', KEYS[3], id)
 elseif found and lane == 'stream' then
   removed = 1
   if ARGV[9] == '1' then
     call('XDEL', lanes.stream, entry)
   else
-    call('HSET', KEYS[11], id, entry)
+    call('HSET', KEYS[13], id, entry)
     redis.pcall('PUBLISH', ARGV[6], id .. '\nunwanted')
   end
 elseif found then

@@ -2,6 +2,7 @@
 -- Idempotent: a repeated call gets the answer of the first call, and adds nothing.
 --
 -- KEYS  1 sent   2 high   3 normal   4 low; without a bound, those needed are enough
+--       then, with a bound, waiters
 -- ARGV  1 sender and slot   2 number of the call   3 max_depth (0: none)   4 1: each row whole or not
 --       then rows: which of the lanes, fields per task (1 or 2), n, n times: call, meta where there are 2
 -- RETURN  a word per row: FIRST/n, or all entries with commas between where their ids are not
@@ -13,7 +14,8 @@ local max_depth, whole, depth = tonumber(ARGV[3]), ARGV[4] == '1', 0
 local before = heard(KEYS[1], ARGV[1], ARGV[2])
 if before then return before end
 if max_depth > 0 then
-  for lane = 2, #KEYS do depth = depth + call('XLEN', KEYS[lane]) end
+  for lane = 2, 4 do depth = depth + call('XLEN', KEYS[lane]) end
+  if KEYS[5] then depth = depth + call('ZCARD', KEYS[5]) end
 end
 
 local function room(n)

@@ -4,7 +4,7 @@
 -- left alone.
 --
 -- KEYS  1 sent   2 moved   3 parked   4 due   5 high   6 normal   7 low
---       then per task: record, and its idempotency key if it has one
+--       then per task: record, and its idempotency key if it has one   then, with a bound, waiters
 -- ARGV  1 sender and slot   2 number of the call   3 max_depth (0: none)
 --       then per task: id, name of the lane, call, meta ('': none), delay_ms (0: none), parked,
 --       record of a parked task, key_ttl_ms (0: no key, -1: for good), digest of its arguments
@@ -19,6 +19,9 @@ local before = heard(KEYS[1], ARGV[1], ARGV[2])
 if before then return before end
 if max_depth > 0 then
   for _, stream in pairs(lanes) do depth = depth + call('XLEN', stream) end
+  local waiters = 8
+  for at = 4, #ARGV, 9 do waiters = waiters + (ARGV[at + 7] == '0' and 1 or 2) end
+  if KEYS[waiters] then depth = depth + call('ZCARD', KEYS[waiters]) end
 end
 
 local function queue(at)

@@ -2,7 +2,7 @@
 -- A task that waits in a lane goes to the lane's end, as entries of streams cannot be changed.
 -- Idempotent: a repeated call gives the task the same arguments again.
 --
--- KEYS  1 moved   2 parked   3 due   4 high   5 normal   6 low   7 key
+-- KEYS  1 moved   2 parked   3 due   4 high   5 normal   6 low   7 key   8 held
 -- ARGV  1 id   2 call   3 group   4 value of the key
 --       5 ms until the task is due, if it is parked ('': as it was)
 -- RETURN  1 replaced, 0 the task does not wait, or the key is another task's
@@ -32,13 +32,15 @@ local function in_lane()
 end
 
 local function while_parked()
-  local raw = call('ZSCORE', KEYS[3], id) and call('HGET', KEYS[2], id)
+  local waits_for_time = call('ZSCORE', KEYS[3], id)
+  local waits = waits_for_time or (KEYS[8] and call('HEXISTS', KEYS[8], id) == 1)
+  local raw = waits and call('HGET', KEYS[2], id)
   local at, json = string.match(raw or '', '^(%d+) (.*)$')
   local fine, parked = pcall(cjson.decode, json or '')
   if not fine or type(parked) ~= 'table' or type(parked.fields) ~= 'table' then return false end
   with_call(parked.fields)
   call('HSET', KEYS[2], id, at .. ' ' .. cjson.encode(parked))
-  if ARGV[5] ~= '' then call('ZADD', KEYS[3], now() + tonumber(ARGV[5]), id) end
+  if ARGV[5] ~= '' and waits_for_time then call('ZADD', KEYS[3], now() + tonumber(ARGV[5]), id) end
   return true
 end
 

@@ -6,21 +6,10 @@
 -- ARGV  per task: id, channel
 -- RETURN  {number of tasks queued, id of a task that does not decode, ...}, or the error of a task
 --         that the server refused: that task stays parked
--- USES tell
+-- USES tell unparked
 local call = redis.call
 local lanes = {high = KEYS[4], normal = KEYS[5], low = KEYS[6]}
 local found, refusal = {0}, nil
-
-local function read(raw)
-  local at, json = string.match(raw, '^(%d+) (.*)$')
-  local fine, parked = pcall(cjson.decode, json or '')
-  local fields = fine and type(parked) == 'table' and parked.fields
-  if type(fields) ~= 'table' or #fields % 2 == 1 or #fields == 0 or #fields > 1000 then return nil end
-  for _, field in ipairs(fields) do if type(field) ~= 'string' then return nil end end
-  fields[#fields + 1] = 'at'
-  fields[#fields + 1] = at
-  return parked
-end
 
 local function queue(id, parked, record, channel)
   local lane = lanes[parked.lane] and parked.lane or 'normal'
@@ -40,7 +29,7 @@ for i = 1, #ARGV / 2 do
   local id = ARGV[2 * i - 1]
   if call('ZSCORE', KEYS[1], id) then
     local raw = call('HGET', KEYS[2], id)
-    local parked = raw and read(raw)
+    local parked = raw and unparked(raw)
     if parked then
       queue(id, parked, KEYS[6 + i], ARGV[2 * i])
     else

@@ -1,0 +1,174 @@
+"""Gate: lets attempts of limited functions begin, or has their tasks held back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from castwork.model.errors import ConnectionFailed, InvalidArguments, NotOpen, OutOfMemory
+from castwork.store.admissions import Admissions, Answer, Asked
+from castwork.tasks.limited import LimitOf
+from castwork.worker.attempt import Attempt
+from castwork.worker.callers.subject import call_of
+from castwork.worker.outcome import Bury, Drop, Held, Outcome, Release, describe
+from castwork.worker.workload import Workload
+from castwork.worker.written import held_entry, waiting_record
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Attempts that ask in one call, at most: keeps one call short on the server.
+_GROUP = 64
+
+_Waiting = tuple[Asked, "asyncio.Future[Answer | None]"]
+
+
+class Gate:
+    """Asks the server whether attempts may begin, and gives their places back behind them.
+
+    Attempts that are ready together ask in one call. Functions without limits never come here.
+
+    Args:
+        workload: the attempts.
+        admissions: the limits on the server.
+
+    Attributes:
+        inside: attempts that have passed, with their limits.
+        on_plan: called with the seconds until something that was held back may have room.
+    """
+
+    def __init__(self, workload: Workload, admissions: Admissions) -> None:
+        self.inside: dict[Attempt, list[LimitOf]] = {}
+        self.on_plan: Callable[[float | None], None] = lambda _: None
+        self._workload = workload
+        self._admissions = admissions
+        self._loop = asyncio.get_running_loop()
+        self._asking: list[_Waiting] = []
+        self._asker: asyncio.Task[None] | None = None
+        self._leaving: list[tuple[Attempt, list[LimitOf]]] = []
+        self._leaver: asyncio.Task[None] | None = None
+
+    # -- in -----------------------------------------------------------------------------
+
+    async def enter(self, attempt: Attempt) -> Outcome | None:
+        """Wait for the server's answer; None when the attempt may begin, else its outcome."""
+        assert attempt.runnable is not None
+        try:
+            arguments = attempt.runnable.decode(attempt.args)
+        except InvalidArguments:
+            return None  # it ends without its code being called
+        limited = attempt.runnable.function.limited
+        assert limited is not None
+        try:
+            limits = limited.of(call_of(attempt, arguments))
+            asked = self._asked(attempt, limits)
+            answer = await self._ask(asked)
+            if answer is Answer.CLOSED:
+                self._prepare(asked, attempt)
+                answer = await self._ask(asked)
+        except Exception as error:  # of the user's functions
+            info = describe(error, attempt=attempt.number, worker_id=self._workload.worker_id)
+            return Bury(info)
+        if answer is Answer.PASSED:
+            self.inside[attempt] = [limit for limit in limits if limit.is_place]
+            return None
+        if answer is None:
+            return Release(started=False)
+        return Held() if answer is Answer.HELD else Drop()
+
+    def _asked(self, attempt: Attempt, limits: Sequence[LimitOf]) -> Asked:
+        at = attempt.entry().at
+        expires = attempt.meta.expires_ms if attempt.meta is not None else 0
+        return Asked(
+            attempt, at, [limit.spec for limit in limits], expires_ms=at + expires if expires else 0
+        )
+
+    def _prepare(self, asked: Asked, attempt: Attempt) -> None:
+        """Add what is needed to hold a task back."""
+        queue = self._workload.queue
+        asked.entry = held_entry(attempt, queue.lanes[attempt.lane])
+        if queue.keeps_records:
+            error = attempt.errors[-1] if attempt.errors else None
+            asked.record = waiting_record(attempt, error, "", attempts=attempt.number - 1)[1]
+
+    async def _ask(self, asked: Asked) -> Answer | None:
+        """The server's answer; None when there will be none."""
+        answer: asyncio.Future[Answer | None] = self._loop.create_future()
+        self._asking.append((asked, answer))
+        if self._asker is None:
+            self._asker = self._loop.create_task(self._ask_all())
+        return await answer
+
+    async def _ask_all(self) -> None:
+        try:
+            while self._asking:
+                group, self._asking = self._asking[:_GROUP], self._asking[_GROUP:]
+                asked = [one for one, _ in group]
+                reply = await self._until_answered(partial(self._admissions.enter, asked))
+                answers: Sequence[Answer | None] = [None] * len(group)
+                if reply is not None:
+                    answers, wait = reply
+                    self.on_plan(wait)
+                for (_, future), answer in zip(group, answers, strict=True):
+                    if not future.done():
+                        future.set_result(answer)
+        finally:
+            self._asker = None
+
+    # -- out ----------------------------------------------------------------------------
+
+    def leave(self, attempts: Sequence[Attempt]) -> None:
+        """Give back the places of attempts whose outcomes are stored, or whose leases are lost."""
+        left = [(one, self.inside.pop(one)) for one in attempts if one in self.inside]
+        if left:
+            self._leaving += left
+            if self._leaver is None:
+                self._leaver = self._loop.create_task(self._leave_all())
+
+    async def _leave_all(self) -> None:
+        try:
+            while self._leaving:
+                group, self._leaving = self._leaving[:_GROUP], self._leaving[_GROUP:]
+                ended = [(attempt, _specs(places)) for attempt, places in group]
+                self.on_plan(await self._until_answered(partial(self._admissions.leave, ended)))
+        finally:
+            self._leaver = None
+
+    async def drain(self) -> None:
+        """Wait until all places are given back, or that was given up."""
+        while pending := [task for task in (self._asker, self._leaver) if task is not None]:
+            await asyncio.wait(pending)
+
+    async def _until_answered(self, send: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
+        """Send an idempotent call until the server has answered it; None where it never will."""
+        name = self._workload.queue.name
+        while True:
+            try:
+                return await send()
+            except ConnectionFailed as error:
+                logger.warning("queue %s: limits wait for the server: %s", name, error)
+                await asyncio.sleep(0.2)
+            except OutOfMemory as error:
+                logger.warning("queue %s: limits wait for the server: %s", name, error)
+                await asyncio.sleep(1.0)
+            except NotOpen:
+                return None
+            except Exception:
+                logger.exception("queue %s: the server refused to look at limits", name)
+                await asyncio.sleep(1.0)
+
+
+def _specs(places: Sequence[LimitOf]) -> list[tuple[str, str]]:
+    """What the server is told of limits now, as their amounts may have changed."""
+    specs = []
+    for place in places:
+        spec = "a 0 0 1"
+        with suppress(Exception):  # of the user's function, who is told when a task begins
+            spec = place.spec[1]
+        specs.append((place.name, spec))
+    return specs

@@ -1,0 +1,43 @@
+"""Workers that are killed with places of limits: no more run than may, and no place stays taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from tests.eventually import eventually
+from tests.faults.ledger import Ledger
+from tests.faults.process import Crew
+from tests.faults.sample_app import Notes
+
+from castwork import App, TaskFunction
+from castwork.model.queue import Queue
+
+Tasks = Callable[[str], TaskFunction[..., Any]]
+
+
+async def test_places_of_killed_workers_come_back_and_are_never_given_twice(
+    crew: Crew, sample: App, tasks: Tasks, notes: Notes, plain: redis.Redis, namespace: str
+) -> None:
+    limited = tasks("limited")
+    workers = [await crew.one(["limited"], concurrency=5) for _ in range(2)]
+    made = [await limited.enqueue(f"d{n % 3}", 0.05) for n in range(30)]
+    for _ in range(3):
+        runs = len(notes.runs())
+        await eventually(lambda runs=runs: len(notes.runs()) > runs + 1, what="some have run")
+        workers.pop(0).kill()
+        workers.append(await crew.one(["limited"], concurrency=5))
+    for task in made:
+        await task.result(timeout=30)
+    together = notes.read("together")
+    assert max(count for count, _ in together) <= 2
+    assert max(count for _, count in together) == 1
+    keys = Ledger(plain, namespace, Queue("limited")).keys
+
+    def left() -> list[str]:
+        names = set(keys.limits[:-1])  # all but the lane
+        return [name for name in names if plain.exists(name)]
+
+    await eventually(lambda: not left(), what="nothing stays behind")
+    assert (await sample.queue("limited").info()).depth == 0
