@@ -228,6 +228,7 @@ def test_a_dead_letter_is_replayed(backend: Up, tmp_path: Path) -> None:
 
 
 def test_dead_letters_are_purged(backend: Up, tmp_path: Path) -> None:
+    backend.run("dead", "purge", "--all", "--yes")  # what other tests have left
     one, two = (make_dead(backend, tmp_path / name) for name in ("one", "two"))
     found = backend.run("dead", "purge", one["id"])
     assert found.stdout == f"{one['id']} is deleted\n"

@@ -6,6 +6,7 @@ import asyncio
 import io
 import socket
 import sys
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
@@ -13,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from castwork.cli.commands.enqueue import read_arguments
+from castwork.cli.commands.schedules import find_schedule
 from castwork.cli.commands.top import _draw
 from castwork.cli.failure import FAILED, Failure, one_line
 from castwork.cli.loading import is_asgi
@@ -26,6 +28,7 @@ from castwork.cli.supervise.relay import relay_lines
 from castwork.cli.supervise.restarts import SLOW, TOLERATED, WINDOW, Restarts
 from castwork.cli.supervise.supervisor import Supervisor
 from castwork.cli.supervise.watched import WatchedWorker
+from castwork.model.errors import AmbiguousId, UnknownName
 from castwork.model.signature import Signature
 from castwork.model.worker_info import RunningTask, WorkerInfo
 from castwork.store.look import ForeignConsumer, QueueInfo
@@ -187,6 +190,19 @@ async def test_output_is_passed_on_line_by_line() -> None:
     assert said[:3] == ["one", "two", "\ufffd"]
     assert said[-1] == "last"
     assert sum(line.count("x") for line in said) == 200_000
+
+
+def test_a_schedule_whose_id_several_queues_have_is_named_with_its_queue() -> None:
+    there: Any = [
+        SimpleNamespace(id=name, queue=queue)
+        for queue, name in (("a", "nightly"), ("b", "nightly"), ("b", "hourly"))
+    ]
+    assert find_schedule(there, "hourly") is there[2]
+    assert find_schedule(there, "b:nightly") is there[1]
+    with pytest.raises(AmbiguousId, match="say a:nightly or b:nightly"):
+        find_schedule(there, "nightly")
+    with pytest.raises(UnknownName, match="there are: nightly, nightly, hourly"):
+        find_schedule(there, "c:nightly")
 
 
 def test_an_error_that_quotes_a_log_is_one_line() -> None:

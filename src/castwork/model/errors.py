@@ -156,7 +156,7 @@ class TaskNotFound(CastworkError, LookupError):
 
 
 class AmbiguousId(CastworkError, LookupError):
-    """Dead letters of several queues have the id."""
+    """Dead letters, or schedules, of several queues have the id."""
 
 
 class QueueFull(CastworkError):

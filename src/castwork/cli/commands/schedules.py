@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -12,14 +12,14 @@ from castwork.app import App
 from castwork.cli.options import AppOption, Json, Redis
 from castwork.cli.output import print_json, print_table, until
 from castwork.cli.session import on_server
-from castwork.model.errors import UnknownName
+from castwork.model.errors import AmbiguousId, UnknownName
 from castwork.tasks.schedule import Schedule
 
 T = TypeVar("T")
 
 schedules = typer.Typer(help="Look at schedules, and hold or run them.", no_args_is_help=True)
 
-ScheduleId = Annotated[str, typer.Argument(metavar="ID", help="The schedule.")]
+ScheduleId = Annotated[str, typer.Argument(metavar="ID", help="The schedule, or QUEUE:ID.")]
 
 
 @schedules.command(name="list")
@@ -69,13 +69,26 @@ def _act(
     app: str | None, redis: str | None, name: str, action: Callable[[Schedule], Awaitable[T]]
 ) -> T:
     async def act(app: App) -> T:
-        found = {one.id: one for one in await app.schedules()}
-        if name not in found:
-            there = ", ".join(found) or "none"
-            raise UnknownName(f"no schedule is named {name!r}; there are: {there}")
-        return await action(found[name])
+        return await action(find_schedule(await app.schedules(), name))
 
     return on_server(app, redis, act)
+
+
+def find_schedule(there: Sequence[Schedule], name: str) -> Schedule:
+    """The schedule of an id, with `QUEUE:` before it where several queues have the id.
+
+    Raises:
+        UnknownName: there is none.
+        AmbiguousId: several queues have one.
+    """
+    found = [one for one in there if name in (one.id, f"{one.queue}:{one.id}")]
+    if not found:
+        names = ", ".join(one.id for one in there) or "none"
+        raise UnknownName(f"no schedule is named {name!r}; there are: {names}")
+    if len(found) > 1:
+        names = " or ".join(f"{one.queue}:{one.id}" for one in found)
+        raise AmbiguousId(f"schedules of several queues are named {name!r}: say {names}")
+    return found[0]
 
 
 def _plain(one: Schedule) -> dict[str, object]:
