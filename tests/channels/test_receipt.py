@@ -39,7 +39,7 @@ async def test_every_process_is_waited_for(
         await subscribed(declare(process=process), gate)
     receipt = await declare().publish(1)
 
-    early = await receipt.applied(timeout=0.1)
+    early = await receipt.applied(timeout=0)  # one look
     waiting = asyncio.ensure_future(receipt.applied(timeout=10))
     gate.set()
 

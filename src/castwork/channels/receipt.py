@@ -65,7 +65,8 @@ class Receipt:
         during the wait shows as lagging.
 
         Args:
-            timeout: seconds to wait; then the answer has the lagging members.
+            timeout: seconds to wait once they are counted; then the answer has the lagging
+                members. 0 looks once.
 
         Raises:
             DefinitionError: the channel has no history, so nobody can tell.
@@ -79,10 +80,12 @@ class Receipt:
             )
         tally = _Tally(self.id)
         inbox = Inbox()
+        bound = patience("timeout", timeout)
         try:
-            async with asyncio.timeout(patience("timeout", timeout)):
-                await members.listen(inbox)
-                tally.begin(await _alive(members))
+            # Outside of the bound, however short: without a count nobody would seem to lag.
+            await members.listen(inbox)
+            tally.begin(await _alive(members))
+            async with asyncio.timeout(bound):
                 while not tally.is_complete:
                     await inbox.wait()
                     # A missed position comes again with its member's next sign of life.
