@@ -73,7 +73,7 @@ class EntraLogin:
             raise DefinitionError(
                 "EntraLogin needs a credential of azure.identity, not of azure.identity.aio"
             )
-        self._credential = credential
+        self._credential, self._is_default = credential, credential is None
         self._username = username
         self._scope = scope
 
@@ -90,7 +90,8 @@ class EntraLogin:
         except Exception as error:
             # A chain of credentials says on a line each why each of them has none.
             reason = " ".join(text_of(error).split())[:_REASON]
-            raise AuthenticationFailed(f"Entra ID gave no token: {reason}") from error
+            advice = "run `az login`, or give a credential: " if self._is_default else ""
+            raise AuthenticationFailed(f"Entra ID gave no token: {advice}{reason}") from error
         user = self._username or _object_id(token.token)
         return Credentials(user, token.token, float(token.expires_on))
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 import redis
@@ -85,6 +85,18 @@ def test_why_there_is_no_token_is_said_in_one_line() -> None:
         EntraLogin(Failing())()
 
     assert len(str(caught.value)) < 400
+
+
+def test_without_a_credential_of_ones_own_it_is_said_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none() -> NoReturn:
+        raise RuntimeError("nobody is logged in")
+
+    monkeypatch.setattr("castwork.azure._default_credential", none)
+
+    with pytest.raises(AuthenticationFailed, match=r"run `az login`, .*: nobody is logged in$"):
+        EntraLogin()()
 
 
 def test_an_asynchronous_credential_is_refused() -> None:

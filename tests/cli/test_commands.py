@@ -69,7 +69,7 @@ def test_enqueue_refuses_what_does_not_fit(backend: Up) -> None:
         ("add", '{"a": "x"}'): "$.a",
         ("add", "nosuch=1"): "no parameter 'nosuch'; there are: a, b",
         ("add", "5"): "neither a JSON object nor name=value: '5'",
-        ("add",): "missing required field `a`",
+        ("add",): "add: Object missing required field `a`; parameters are: a, b",
         ("nosuch", "a=1"): "'nosuch'",
         ("add", "a=1", "--priority", "top"): "no priority 'top'",
     }.items():
@@ -106,6 +106,9 @@ def test_status_takes_the_app_as_an_argument_too(backend: Up) -> None:
 
 def test_a_queue_is_paused_purged_and_resumed(backend: Up) -> None:
     assert "castwork queue resume slow" in backend.run("queue", "pause", "slow").stdout
+    checks = {check["name"]: check for check in parsed(backend, "doctor")}
+    assert (checks["slow"]["level"], checks["default"]["level"]) == ("warn", "ok")
+    assert "castwork queue resume slow" in checks["slow"]["mend"]
     assert "slow, paused" in backend.run("queues").stdout
     task_id = backend.run("enqueue", "nap", "seconds=0").stdout.strip()
     assert backend.run("queue", "purge", "slow").returncode == 2
@@ -115,7 +118,8 @@ def test_a_queue_is_paused_purged_and_resumed(backend: Up) -> None:
     )
     assert backend.run("queue", "resume", "slow").stdout == "slow goes on\n"
     backend.run("queue", "wait", "slow", "--timeout", "10")
-    assert "there are: " in backend.run("queue", "pause", "nosuch").stderr
+    unknown = backend.run("queue", "pause", "nosuch")
+    assert (unknown.returncode, "there are: " in unknown.stderr) == (2, True)
 
 
 def test_schedules_are_listed_held_and_run(backend: Up) -> None:
@@ -237,12 +241,15 @@ def test_dead_letters_are_purged(backend: Up, tmp_path: Path) -> None:
     assert (group["count"], group["newest"]) == (1, two["id"])
     assert backend.run("dead", "groups").stdout.count(group["error"]) == 1
     assert parsed(backend, "dead", "replay", "--all", "--error", "Other")["done"] == []
+    other = backend.run("dead", "replay", "--all", "--error", "Other")
+    assert other.stdout == "no dead letters of that choice\n"
     assert backend.run("dead", "replay", two["id"], "--pace", "1").returncode == 2
     asked = backend.run("dead", "purge", "--all")
     assert (asked.returncode, "--yes" in asked.stderr) == (2, True)
     assert two["id"] in parsed(backend, "dead", "purge", "--all", "--yes")["done"]
     assert parsed(backend, "dead", "list") == []
-    assert backend.run("dead", "list").stdout == "no dead letters\n"
+    for verb in (("list",), ("replay", "--all")):
+        assert backend.run("dead", *verb).stdout == "no dead letters\n"
     assert backend.run("dead", "purge").returncode == 2
 
 
@@ -261,7 +268,8 @@ def test_an_id_in_two_queues_is_refused_until_the_queue_is_named(
     assert castwork("dead", "purge", "5-5", "--queue", "slow", env=env).returncode == 0
     shown = castwork("dead", "show", "5-5", env=env)
     assert json.loads(shown.stdout)["queue"] == "broken"
-    assert castwork("dead", "list", "--queue", "nosuch", env=env).returncode == 2
+    unknown = castwork("dead", "list", "--queue", "nosuch", env=env)
+    assert (unknown.returncode, "there are: broken, " in unknown.stderr) == (2, True)
 
 
 def test_an_event_is_published_and_heard(backend: Up, start: Callable[..., Running]) -> None:

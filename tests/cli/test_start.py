@@ -39,6 +39,7 @@ def refused(*arguments: str, code: int, cwd: Path | None = None) -> str:
 def test_no_server_is_one_line_naming_the_address(command: tuple[str, ...]) -> None:
     line = refused(*command, "--redis", NOWHERE, code=1)
     assert line.startswith("castwork: no Redis or Valkey at 127.0.0.1:1")
+    assert "castwork server" in line
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
@@ -52,6 +53,8 @@ def test_a_refused_login_is_one_line_naming_the_address(
     line = refused(*command, "--redis", url, code=1)
     assert line.startswith(f"castwork: {address} refused the login: WRONGPASS")
     assert "wrong@" not in line
+    line = refused(*command, "--redis", own_server.url, code=1)
+    assert line.startswith(f"castwork: {address} wants a login: put it into the URL")
 
 
 @pytest.fixture
@@ -116,6 +119,7 @@ def test_processes_of_a_project_share_the_embedded_server(start: Callable[..., R
     [
         ("nosuch", "no module named 'nosuch'"),
         ("castwork.nosuch", "no module named 'castwork.nosuch'"),
+        ("sample_app.py:app", "; say sample_app"),
         ("sample_app:nosuch", "has no 'nosuch'"),
         ("sample_app:other", "is no castwork App but a str"),
         ("sample app", "not a module: 'sample app'"),

@@ -48,6 +48,18 @@ def test_an_endpoint_prints_as_it_is_written() -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("ssl_ca_cert=/f", "no parameter is named ssl_ca_cert; there are: ssl_ca_certs, "),
+        ("ssl_cert_reqs=None", "ssl_cert_reqs is none or required"),
+    ],
+)
+def test_misspelt_parameters_of_tls_are_refused(query: str, said: str) -> None:
+    with pytest.raises(DefinitionError, match=said):
+        parse_url(f"rediss://h?{query}")
+
+
+@pytest.mark.parametrize(
     "url", ["http://h", "h:6379", "redis://h:port", "redis://h/x", "redis://h/-1", "redis://[h"]
 )
 def test_what_is_no_url_is_refused(url: str) -> None:

@@ -11,7 +11,8 @@ from castwork.model.errors import (
     DefinitionError,
     InvalidArguments,
     PayloadTooLarge,
-    UnknownTask,
+    ServerUnavailable,
+    UnknownName,
 )
 from castwork.model.safe_text import printable
 
@@ -27,7 +28,7 @@ STUCK = 70
 #: too, and must be started again then.
 TOLD_MISUSED = 78
 
-_MISUSES = (DefinitionError, InvalidArguments, PayloadTooLarge, UnknownTask)
+_MISUSES = (DefinitionError, InvalidArguments, PayloadTooLarge, UnknownName)
 
 
 class Failure(CastworkError):
@@ -56,7 +57,7 @@ def one_line_errors(misused: int = MISUSED) -> Iterator[None]:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        sys.stderr.write(f"castwork: {one_line(error)}\n")
+        sys.stderr.write(f"castwork: {one_line(error)}{_advice(error)}\n")
         code = exit_code(error)
         sys.exit(misused if code == MISUSED else code)
 
@@ -67,6 +68,15 @@ def one_line(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     return lines[0] if len(lines) == 1 else f"{lines[0]} ({lines[-1]})"
+
+
+def _advice(error: BaseException) -> str:
+    if isinstance(error, ServerUnavailable) and isinstance(error.__cause__, ConnectionRefusedError):
+        return (
+            "; start one there, as `castwork server` does, or name another by CASTWORK_URL:"
+            " embedded:// brings its own"
+        )
+    return ""
 
 
 def exit_code(error: BaseException) -> int:

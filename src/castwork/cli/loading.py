@@ -58,8 +58,9 @@ def load_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         # Another case is a module that is there, and imports what is not installed.
         if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            wanted = f"; say {module.removesuffix('.py')}" if module.endswith(".py") else ""
             raise Failure(
-                f"no module named {module!r} in {folder} or among the installed packages",
+                f"no module named {module!r} in {folder} or among the installed packages{wanted}",
                 code=MISUSED,
             ) from None
         raise Failure(f"module {module!r} needs {error.name!r}: {error}", code=MISUSED) from None

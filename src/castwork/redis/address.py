@@ -69,6 +69,15 @@ class Target(msgspec.Struct, frozen=True):
         return ",".join(map(str, self.seeds))
 
 
+_TLS_PARAMETERS = (
+    "ssl_ca_certs",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
+)
+
+
 def parse_url(url: str) -> Target:
     """Parse `redis://`, `rediss://` (TLS) or `unix://` URLs; `valkey` says the same as `redis`.
 
@@ -123,6 +132,13 @@ def _is_login_cut(parts: SplitResult) -> bool:
 def _tls(url: str, parts: SplitResult, query: dict[str, str]) -> ssl.SSLContext | None:
     if parts.scheme not in ("rediss", "valkeys"):
         return None
+    # A misspelt one would leave a check out, or have a certificate of one's own refused.
+    for name in query:
+        if name.startswith("ssl_") and name not in _TLS_PARAMETERS:
+            known = ", ".join(_TLS_PARAMETERS)
+            raise _refused(url, f"no parameter is named {name}; there are: {known}")
+    if query.get("ssl_cert_reqs", "required") not in {"required", "none"}:
+        raise _refused(url, "ssl_cert_reqs is none or required")
     try:
         context = ssl.create_default_context(cafile=query.get("ssl_ca_certs"))
         if query.get("ssl_certfile"):

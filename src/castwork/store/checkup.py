@@ -68,6 +68,7 @@ class QueueHealth(msgspec.Struct):
             `foreign_lease` has passed as well.
         consumers: workers that the server knows of, lost workers included.
         missing: lanes on which no worker has made the consumer group yet.
+        paused: whether workers may begin no tasks.
     """
 
     dead: int = 0
@@ -75,6 +76,7 @@ class QueueHealth(msgspec.Struct):
     stale: int = 0
     consumers: int = 0
     missing: list[str] = msgspec.field(default_factory=list)
+    paused: bool = False
 
 
 async def examine_server(link: Link) -> ServerHealth:
@@ -114,7 +116,8 @@ async def examine_queue(place: QueuePlace, *, stale_after: float) -> QueueHealth
         ConnectionFailed: no server in time.
     """
     keys, queue, call = place.keys, place.queue, place.call
-    health = QueueHealth(dead=int(await call("XLEN", keys.dead)))
+    dead, paused = await call("XLEN", keys.dead), await call("EXISTS", keys.paused)
+    health = QueueHealth(dead=int(dead), paused=bool(paused))
     idle_ms = int(stale_after * 1000)
     names: set[bytes] = set()
     for lane, stream in zip(queue.lanes, keys.lanes, strict=True):

@@ -187,6 +187,8 @@ def _for_each(
             typer.echo(f"{one} is {doing.done}")
         for one, reason in refused.items():
             typer.echo(f"{one} stays: {reason}", err=True)
+        if not handled and not refused:
+            typer.echo("no dead letters" + " of that choice" * (doing.choice != DeadChoice()))
     if refused:
         raise typer.Exit(FAILED)
 
@@ -211,9 +213,11 @@ def _of_queue(app: App, queue: str | None) -> list[DeadLetters]:
     Raises:
         Failure: there is no such queue.
     """
-    found = [one for one in app.dead_letters() if queue in (None, one.queue)]
+    every = app.dead_letters()
+    found = [one for one in every if queue in {None, one.queue}]
     if queue is not None and not found:
-        raise Failure(f"no queue is named {queue!r}", code=MISUSED)
+        there = ", ".join(sorted({one.queue for one in every})) or "none"
+        raise Failure(f"no queue is named {queue!r}; there are: {there}", code=MISUSED)
     return found
 
 

@@ -13,6 +13,7 @@ from castwork.cli.options import AppOption, Json, Redis
 from castwork.cli.output import print_json
 from castwork.cli.session import on_server
 from castwork.model.call_options import CallOptions
+from castwork.model.errors import InvalidArguments
 from castwork.model.states import TaskState
 from castwork.tasks.calls import enqueue_call, find_function
 from castwork.tasks.task import Task
@@ -43,7 +44,11 @@ def enqueue(  # noqa: PLR0913, PLR0917 - options are arguments
     async def run(app: App) -> None:
         parameters = find_function(app.tasks, task).signature.parameters
         given = read_arguments(parameters, arguments or [])
-        made, status = await enqueue_call(app.tasks, task, given, options)
+        try:
+            made, status = await enqueue_call(app.tasks, task, given, options)
+        except InvalidArguments as error:
+            named = ", ".join(parameters) or "none"
+            raise Failure(f"{task}: {error}; parameters are: {named}", code=MISUSED) from error
         if not wait:
             _print_task(made, status, as_json=json)
         elif json:

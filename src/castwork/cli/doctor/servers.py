@@ -158,7 +158,7 @@ def _tls(target: Target) -> Check:
 
 def _latency(pings: list[float]) -> Check:
     times = [seconds * 1000 for seconds in pings]
-    text = f"PING takes {median(times):.2f} ms, at most {max(times):.2f} ms of {len(times)}"
+    text = f"a PING takes {median(times):.2f} ms, the longest of {len(times)} {max(times):.2f} ms"
     if median(times) < 10:
         return fine("latency", text)
     return warn(

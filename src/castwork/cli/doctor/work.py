@@ -44,6 +44,9 @@ def _of_queue(queue: Queue, health: QueueHealth, *, is_served: bool) -> Check:
     if not is_served:
         problems.append("no live worker serves it")
         mends.append(f"castwork worker MODULE --queues {queue.name}")
+    if health.paused:
+        problems.append("paused: no worker begins its tasks")
+        mends.append(f"castwork queue resume {queue.name}")
     if health.stale:
         problems.append(f"{health.stale} tasks without a sign of life for a minute")
         mends.append("look for a worker that hangs, or start one: it takes them over")
