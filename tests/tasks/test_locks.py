@@ -12,7 +12,8 @@ import redis
 from tests.eventually import eventually, wait_until
 
 from castwork import App, AppSettings, LockTimeout
-from castwork.model.errors import ConnectionFailed, LeaseLost, NotOpen
+from castwork.model.errors import ConnectionFailed, EffectUnknown, LeaseLost, NotOpen
+from castwork.redis.thread_link import ThreadLink
 from castwork.store.keys import LockKeys
 from castwork.store.locks import Locks, Taken
 from castwork.tasks.lock import Lock
@@ -266,3 +267,23 @@ async def test_what_the_block_raises_goes_before_an_error_of_the_server(
         with pytest.raises(ConnectionFailed):
             async with app.lock("b"):
                 pass
+
+
+@pytest.mark.usefixtures("short")
+async def test_no_try_to_renew_outlasts_the_lease(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[tuple[float, float]] = []
+
+    def hang(_locks: Locks, link: ThreadLink, _token: str, _lease_ms: int) -> bool:
+        tries.append((time.monotonic(), link._timeout))
+        raise EffectUnknown("no reply in time")
+
+    monkeypatch.setattr(Locks, "renew", hang)
+    async with app:
+        with pytest.raises(LeaseLost):
+            async with app.lock("a"):
+                ends = time.monotonic() + 0.6
+                await asyncio.Event().wait()
+    assert tries
+    assert all(begun + 2 * timeout <= ends + 0.02 for begun, timeout in tries)

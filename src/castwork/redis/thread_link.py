@@ -85,6 +85,12 @@ class ThreadLink:
             raise reply
         return reply
 
+    def limit(self, timeout: float) -> None:
+        """Set the seconds for connecting, and for each reply, from the next call on."""
+        self._timeout = timeout
+        if self._socket is not None:
+            self._socket.settimeout(timeout)
+
     def close(self) -> None:
         """Close the socket; the next call would open another one."""
         if self._socket is not None:

@@ -8,19 +8,22 @@ import threading
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from castwork.model.errors import LeaseLost, LockTimeout, NotOpen, ServerError
 from castwork.model.ids import new_id
 from castwork.model.option_values import Seconds, patience
 from castwork.redis.connections import Connections
 from castwork.redis.portal import portal
-from castwork.store.locks import Locks, Taken
+from castwork.store.locks import Locks
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that a lease lasts without renewal, and between renewals.
 _LEASE, _RENEWAL = 15.0, 5.0
+
+#: Seconds that a try to renew may take, at least.
+_SHORTEST = 0.01
 
 #: Seconds for giving back what who waits no longer may have got.
 _GIVING_BACK = 2.0
@@ -120,12 +123,12 @@ class Lock:
                 async with asyncio.timeout(self._timeout):
                     taken = await _wait_for(locks, token)
         except TimeoutError:
-            taken = Taken(0)
+            taken = _NOT_TAKEN
         if not taken.fence:
             raise LockTimeout(f"lock {self.name!r} was not free within {self._timeout:g} s")
         self._fence = taken.fence
         self._was_lost = False
-        self._held = _Held(locks, token, owner)
+        self._held = _Held(locks, token, owner, taken_at=taken.at)
         self._held.start()
 
     async def _leave(self, error: BaseException | None) -> None:
@@ -161,10 +164,29 @@ class _Free:
         self.heard.set()
 
 
-async def _take(locks: Locks, token: str) -> Taken:
+class _Answer(NamedTuple):
+    """What the server answered to who asked for the lock.
+
+    Attributes:
+        fence: as of `Taken`.
+        left: as of `Taken`.
+        at: monotonic time just before the server was asked, from which on a lease counts.
+    """
+
+    fence: int
+    left: float
+    at: float
+
+
+_NOT_TAKEN = _Answer(0, 0.0, 0.0)
+
+
+async def _take(locks: Locks, token: str) -> _Answer:
     """Ask for the lock; who is cancelled meanwhile gives back what the server may have given."""
+    begun = time.monotonic()
     try:
-        return await locks.take(token, int(_LEASE * 1000))
+        taken = await locks.take(token, int(_LEASE * 1000))
+        return _Answer(taken.fence, taken.left, begun)
     except asyncio.CancelledError:
         with suppress(NotOpen, ServerError, TimeoutError):
             async with asyncio.timeout(_GIVING_BACK):
@@ -172,7 +194,7 @@ async def _take(locks: Locks, token: str) -> Taken:
         raise
 
 
-async def _wait_for(locks: Locks, token: str) -> Taken:
+async def _wait_for(locks: Locks, token: str) -> _Answer:
     """Wait until the lock is ours."""
     taken = await _take(locks, token)
     if taken.fence:
@@ -201,10 +223,13 @@ class _Held:
         has_cancelled: whether the owner was cancelled for that.
     """
 
-    def __init__(self, locks: Locks, token: str, owner: asyncio.Task[object] | None) -> None:
+    def __init__(
+        self, locks: Locks, token: str, owner: asyncio.Task[object] | None, *, taken_at: float
+    ) -> None:
         self.locks = locks
         self.token = token
         self.is_lost = self.has_cancelled = False
+        self._taken_at = taken_at
         self._owner = owner
         self._cancels = 0 if owner is None else owner.cancelling()
         self._loop = asyncio.get_running_loop()
@@ -233,18 +258,22 @@ class _Held:
         return self._owner.uncancel() <= self._cancels
 
     def _run(self) -> None:
-        ends = time.monotonic() + _LEASE
-        wait = _RENEWAL
+        ends = self._taken_at + _LEASE
+        wait = max(0.0, self._taken_at + _RENEWAL - time.monotonic())
         while not self._stop.wait(wait):
-            began, wait = time.monotonic(), 0.5
+            begun = time.monotonic()
+            if begun >= ends:
+                break
+            # A try, which may have to connect first, must not outlast the lease: its holder would
+            # learn too late that another may have the lock.
+            self._link.limit(max(_SHORTEST, min(_RENEWAL, (ends - begun) / 2)))
             try:
                 if not self.locks.renew(self._link, self.token, int(_LEASE * 1000)):
                     break
-                ends, wait = began + _LEASE, _RENEWAL
+                ends, wait = begun + _LEASE, _RENEWAL
             except Exception as error:
                 logger.warning("the lease of a lock was not renewed: %s", error)
-                if time.monotonic() > ends:
-                    break
+                wait = max(0.0, min(0.5, ends - time.monotonic()))
         self._link.close()
         if self._stop.is_set():
             return
