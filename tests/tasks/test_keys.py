@@ -154,6 +154,25 @@ async def test_a_task_that_waits_takes_the_newer_arguments(
     assert plain.xlen(keys.own[Priority.LOW]) == 0
 
 
+async def test_newer_arguments_leave_the_deadline_where_it_was(
+    app: App, plain: redis.Redis, namespace: str
+) -> None:
+    @app.task(queue="q")
+    async def work(text: str) -> None: ...
+
+    once = work.options(key="k", key_taken="replace", deadline=60)
+    lane = QueueKeys.of(namespace, Queue("q")).own[Priority.NORMAL]
+    async with app:
+        await once.enqueue("a")
+        [(entry, fields)] = plain.xrange(lane)
+        assert b"at" not in fields, "the entry's own id tells"
+        for text in ("b", "c"):
+            assert not (await once.enqueue(text)).created
+            [(moved, fields)] = plain.xrange(lane)
+            assert moved != entry
+            assert fields[b"at"] == entry.partition(b"-")[0]
+
+
 async def test_a_task_that_runs_keeps_its_arguments(
     app: App, runs: list[str], go: asyncio.Event
 ) -> None:

@@ -25,7 +25,13 @@ local function in_lane()
   if not found then return false end
   local pending = redis.pcall('XPENDING', stream, ARGV[3], entry, entry, 1)
   if not pending.err and pending[1] then return false end
-  local placed = call('XADD', stream, '*', unpack(with_call(found[2])))
+  local fields = with_call(found[2])
+  local dated = false
+  for i = 1, #fields, 2 do dated = dated or fields[i] == 'at' end
+  if not dated then -- its deadline still counts from when it was enqueued
+    fields[#fields + 1], fields[#fields + 2] = 'at', string.match(entry, '^%d+')
+  end
+  local placed = call('XADD', stream, '*', unpack(fields))
   call('XDEL', stream, entry)
   call('HSET', KEYS[1], id, name .. ':' .. placed)
   return true
