@@ -54,7 +54,7 @@ def test_a_refused_login_is_one_line_naming_the_address(
     assert line.startswith(f"castwork: {address} refused the login: WRONGPASS")
     assert "wrong@" not in line
     line = refused(*command, "--redis", own_server.url, code=1)
-    assert line.startswith(f"castwork: {address} wants a login: put it into the URL")
+    assert line.startswith(f"castwork: {address} wants a login (NOAUTH): put it into the URL")
 
 
 @pytest.fixture

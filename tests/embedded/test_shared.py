@@ -257,3 +257,26 @@ def test_a_project_is_found_without_a_home(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as without a passwd entry
     monkeypatch.chdir(tmp_path)
     assert project_folder() == tmp_path
+
+
+SCRIPT = """
+from castwork import App
+app = App("embedded://", env=None)
+
+@app.task
+async def nothing() -> None: ...
+
+nothing.enqueue_sync()
+"""
+
+
+def test_a_script_that_ends_with_its_server_logs_no_lost_connections(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stderr) == (0, "")

@@ -61,9 +61,9 @@ class Greeting(msgspec.Struct, frozen=True):
         """
         hello, named, *selected = answers
         if isinstance(hello, AuthenticationFailed):
-            if self.credentials is None:
+            if str(hello).startswith("NOAUTH"):
                 raise AuthenticationFailed(
-                    f"{endpoint} wants a login: put it into the URL, as in"
+                    f"{endpoint} wants a login (NOAUTH): put it into the URL, as in"
                     " redis://:PASSWORD@HOST:PORT, by CASTWORK_URL or CASTWORK_URL_FILE"
                 ) from hello
             raise AuthenticationFailed(f"{endpoint} refused the login: {hello}") from hello

@@ -25,6 +25,7 @@ from castwork.redis.handshake import Greeting, connect, unreachable
 from castwork.redis.login import SLOW_LOGIN, Login
 from castwork.redis.relogin import Relogin
 from castwork.redis.replies import NothingDone, NotNow
+from castwork.redis.threads import is_left_behind
 from castwork.redis.watch import INTERVAL, Watch
 from castwork.redis.wire import Call, Wire
 
@@ -259,12 +260,14 @@ class Link:
             self._tries = 0
         self._backlog.take_back(unanswered)
         self._backlog.reason = wire.reason
-        logger.warning(
-            "lost the connection %s to %s%s",
-            self._name,
-            self.endpoint,
-            f": {wire.reason}" if wire.reason else "",
-        )
+        # The embedded server ends with its last process, before the thread of the twins does.
+        if not is_left_behind():
+            logger.warning(
+                "lost the connection %s to %s%s",
+                self._name,
+                self.endpoint,
+                f": {wire.reason}" if wire.reason else "",
+            )
         self._relogin.lost()
         if self._loop is not None:
             self._connecting = self._loop.create_task(self._reconnect())
@@ -283,7 +286,7 @@ class Link:
             try:
                 wire, generation = await self._connect()
             except Exception as error:  # any, as what answers there may not even speak RESP
-                if str(error) != str(self._backlog.reason):
+                if str(error) != str(self._backlog.reason) and not is_left_behind():
                     logger.warning("no connection %s yet: %s", self._name, error)
                 self._backlog.reason = error
                 continue

@@ -20,6 +20,11 @@ def loop_here() -> asyncio.AbstractEventLoop | None:
         return None
 
 
+def is_left_behind() -> bool:
+    """Whether this is a daemon thread of a process that ends: what it meets is of no concern."""
+    return threading.current_thread().daemon and not threading.main_thread().is_alive()
+
+
 async def in_thread(
     function: Callable[..., T], *arguments: Any, name: str, is_daemon: bool = False
 ) -> T:
