@@ -104,7 +104,7 @@ async def test_what_is_held_back_has_no_slot_and_says_queued(app: App, room: Roo
     async def work(name: str, doc: str) -> str:
         return await room.stay(name, doc)
 
-    async with app, app.worker(concurrency=2):
+    async with app, app.worker(concurrency=2) as worker:
         first = await work.enqueue("a1", "a")
         others = [await work.enqueue(f"a{n}", "a") for n in range(2, 7)]
         other = await work.enqueue("b1", "b")
@@ -120,6 +120,8 @@ async def test_what_is_held_back_has_no_slot_and_says_queued(app: App, room: Roo
         assert [await task.result(timeout=10) for task in others][-1] == "a6"
         assert room.entered == ["a1", "b1", "a2", "a3", "a4", "a5", "a6"], "the oldest first"
         assert [(await task.status()).attempts for task in others] == [1] * 5
+        await eventually(lambda: sum(worker.describe().processed.values()) >= 7)
+        assert worker.describe().processed == {"succeeded": 7}, "being held back is no outcome"
     assert room.most["a"] == 1
 
 

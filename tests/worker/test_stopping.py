@@ -12,8 +12,9 @@ import redis
 from tests.eventually import eventually
 from tests.faults.ledger import Ledger
 
-from castwork import App, TaskState, current
+from castwork import App, AtOnce, TaskState, current
 from castwork.model.queue import Queue
+from castwork.store.admissions import Admissions
 
 
 async def test_worker_that_stops_in_mid_flow_keeps_nothing(
@@ -103,6 +104,32 @@ async def test_tasks_of_a_loop_that_ends_go_back_uncounted(app: App, plain: redi
 
     status = await task.status()
     assert (status.status, status.error) == (TaskState.QUEUED, None)
+
+
+async def test_tasks_that_ask_for_a_place_as_the_loop_ends_go_back(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    @app.task(queue="work", limits=[AtOnce(1)])
+    async def work() -> None: ...
+
+    async def hang(*_: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Admissions, "enter", hang)
+    await work.enqueue()
+    before = asyncio.all_tasks()
+    running = asyncio.create_task(app.worker(["work"]).run())
+    await begun.wait()
+    for one in asyncio.all_tasks() - before:  # as `asyncio.run` does at its end
+        one.cancel()
+    with pytest.raises((asyncio.CancelledError, BaseExceptionGroup)):
+        await running
+
+    info = await app.queue("work").info()
+    assert (info.running, sum(info.waiting.values())) == (0, 1)
 
 
 async def test_a_block_that_is_cancelled_before_it_is_entered_leaves_no_worker_behind(

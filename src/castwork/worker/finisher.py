@@ -72,8 +72,8 @@ class Finisher:
             self._gather(attempt, outcome)
         elif isinstance(outcome, Drop):
             self._lost(attempt)
-        elif isinstance(outcome, Held):
-            self._let_go(attempt, "held")
+        elif isinstance(outcome, Held):  # no outcome of the task, and so not counted
+            self._workload.discard(attempt)
         else:
             self._keep(self._loop.create_task(self._store(attempt, outcome)))
 

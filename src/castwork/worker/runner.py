@@ -185,7 +185,10 @@ class Runner:
 
     async def _run_limited(self, attempt: Attempt) -> None:
         """Run an attempt once it has passed the limits; one that is held back ends here."""
-        outcome = await self._gate.enter(attempt)
+        try:
+            outcome = await self._gate.enter(attempt)
+        except BaseException as error:  # as a cancel at the end of the event loop
+            outcome = self._judge(attempt, error)
         if outcome is None:
             await self._run(attempt)
         else:
