@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ from castwork import (
     current,
 )
 from castwork.model.errors import DefinitionError
+from castwork.store.admissions import Admissions, Answer, Asked
 from castwork.testing import inline, running
 
 NOW = Backoff(base=0.001)
@@ -656,3 +657,37 @@ def test_what_others_write_has_no_tenant(app: App) -> None:
 
         @app.task(stream="orders", limits=[AtOnce(4, by="tenant")])
         async def work(model: str) -> None: ...
+
+
+async def test_a_cancel_that_comes_while_a_task_asks_for_its_place_is_kept(
+    app: App, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @app.task(queue="q", limits=[AtOnce(1)])
+    async def work(name: str) -> str:
+        return await room.stay(name)
+
+    enter = Admissions.enter
+    asking: list[Task[str]] = []
+
+    async def cancelled_meanwhile(
+        admissions: Admissions, asked: Sequence[Asked]
+    ) -> tuple[list[Answer], float | None]:
+        answers, wait = await enter(admissions, asked)
+        if Answer.CLOSED in answers and asking:
+            await asking.pop().cancel(timeout=0)
+            [queue] = worker._queues
+            await eventually(lambda: any(one.ended_by for one in queue.workload.attempts))
+        return answers, wait
+
+    monkeypatch.setattr(Admissions, "enter", cancelled_meanwhile)
+    async with app, app.worker() as worker:
+        first = await work.enqueue("first")
+        await eventually(lambda: room.entered == ["first"])
+        await app.queue("q").pause()
+        second = await work.enqueue("second")
+        asking.append(second)
+        await app.queue("q").resume()
+        assert (await second.wait(timeout=10)).status is TaskState.CANCELLED
+        room.let_out("first", "second")
+        await first.result(timeout=10)
+    assert room.entered == ["first"]

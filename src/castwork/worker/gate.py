@@ -69,6 +69,8 @@ class Gate:
             asked = self._asked(attempt, limits)
             answer = await self._ask(asked)
             if answer is Answer.CLOSED:
+                if attempt.ended_by:  # as by a cancel, which is not to be lost with the attempt
+                    return None
                 self._prepare(asked, attempt)
                 answer = await self._ask(asked)
         except Exception as error:  # of the user's functions
