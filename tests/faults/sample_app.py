@@ -179,8 +179,7 @@ def _add_adopting(app: App, notes: Notes, namespace: str) -> None:
 
 
 def _add_limited(app: App, notes: Notes) -> None:
-    @app.task(queue="limited", attempts=100, backoff=QUICK, limits=[AtOnce(2), AtOnce(1, by="doc")])
-    async def limited(doc: str, pause: float) -> None:
+    async def stay(doc: str, pause: float) -> None:
         """Note with how many it runs, those of killed processes left out."""
         inside, task_id = notes.key("inside"), current().task_id
         notes.ran()
@@ -192,6 +191,17 @@ def _add_limited(app: App, notes: Notes) -> None:
             await asyncio.sleep(pause)
         finally:
             notes.client.hdel(inside, task_id)
+
+    @app.task(queue="limited", attempts=100, backoff=QUICK, limits=[AtOnce(2), AtOnce(1, by="doc")])
+    async def limited(doc: str, pause: float) -> None:
+        await stay(doc, pause)
+
+    @app.task(queue="limited", attempts=100, backoff=QUICK, serial_by="doc")
+    async def serial(doc: str, number: int, pause: float) -> None:
+        await stay(doc, pause)
+        if number % 5 == 0 and current().attempt == 1:
+            raise RuntimeError("not the first time")
+        notes.add("ended", [doc, number])
 
 
 def _lives(pid: int) -> bool:

@@ -33,11 +33,34 @@ async def test_places_of_killed_workers_come_back_and_are_never_given_twice(
     together = notes.read("together")
     assert max(count for count, _ in together) <= 2
     assert max(count for _, count in together) == 1
-    keys = Ledger(plain, namespace, Queue("limited")).keys
-
-    def left() -> list[str]:
-        names = set(keys.limits[:-1])  # all but the lane
-        return [name for name in names if plain.exists(name)]
-
-    await eventually(lambda: not left(), what="nothing stays behind")
+    await nothing_stays(plain, namespace)
     assert (await sample.queue("limited").info()).depth == 0
+
+
+async def test_lines_of_killed_workers_go_on_in_their_order(
+    crew: Crew, tasks: Tasks, notes: Notes, plain: redis.Redis, namespace: str
+) -> None:
+    serial = tasks("serial")
+    workers = [await crew.one(["limited"], concurrency=5) for _ in range(2)]
+    made = [await serial.enqueue(f"d{n % 2}", n, 0.05) for n in range(24)]
+    for _ in range(3):
+        ended = len(notes.read("ended"))
+        await eventually(lambda ended=ended: len(notes.read("ended")) > ended + 1, what="some end")
+        workers.pop(0).kill()
+        workers.append(await crew.one(["limited"], concurrency=5))
+    for task in made:
+        await task.result(timeout=30)
+    ended = notes.read("ended")
+    for doc in ("d0", "d1"):
+        numbers = [number for other, number in ended if other == doc]
+        # A worker that was killed behind the note and before the outcome has made a second one.
+        assert list(dict.fromkeys(numbers)) == [n for n in range(24) if doc == f"d{n % 2}"]
+        assert numbers == sorted(numbers)
+    assert max(count for _, count in notes.read("together")) == 1
+    await nothing_stays(plain, namespace)
+
+
+async def nothing_stays(plain: redis.Redis, namespace: str) -> None:
+    keys = Ledger(plain, namespace, Queue("limited")).keys
+    names = [name for name in keys.limits if ":limits:" in name]
+    await eventually(lambda: not plain.exists(*names), what="nothing stays behind")

@@ -23,14 +23,14 @@ from hypothesis.stateful import (
 )
 
 from castwork.model.delivery import Delivery
-from castwork.model.entry import Entry, parse_entry
+from castwork.model.entry import Entry, Meta, encode_meta, parse_entry
 from castwork.model.ids import new_digits, own_id
 from castwork.model.queue import Queue
 from castwork.model.record import Record, encode_record
 from castwork.model.settings import Limits, LinkSettings
 from castwork.model.states import Priority, TaskState
 from castwork.redis.connections import Connections
-from castwork.store.admissions import Admissions, Answer, Asked
+from castwork.store.admissions import Admissions, Answer, Asked, Ended, Healing
 from castwork.store.enqueues import NamedTask
 from castwork.store.outcomes import EndedTasks
 from castwork.store.queue_store import QueueStore
@@ -47,13 +47,14 @@ PLACES = {"x": 1, "y": 2}
 
 
 def limits_of(kind: str) -> list[tuple[str, str]]:
-    """The limits of a task: `x` and `y` have places, `r` has a rate, in the order of names."""
+    """The limits of a task: `x` and `y` have places, `r` a rate, `0` is a line; by their names."""
     specs = {key: f"a {most} 0 0" for key, most in PLACES.items()}
     specs["r"] = f"r {int(INTERVAL * 1e6)} {BURST} 0"
+    specs["0"] = "line"
     return [(f"f {key}", specs[key]) for key in sorted(kind)]
 
 
-any_kind = st.sampled_from(["x", "y", "r", "xy", "rx", "ry", "rxy"])
+any_kind = st.sampled_from(["x", "y", "r", "xy", "rx", "ry", "rxy", "0", "0x", "0r"])
 
 
 class Life(RuleBasedStateMachine):
@@ -105,10 +106,10 @@ class Life(RuleBasedStateMachine):
     def add(self, kind: str) -> None:
         self.count += 1
         task_id = own_id("q", f"{kind}_{self.count:03d}")
-        entry = Entry(b"f", b"-", b"{}", task_id)
-        self.do(
-            self.store.enqueues.enqueue_named([NamedTask(task_id, Priority.NORMAL, entry.call)])
-        )
+        named = NamedTask(task_id, Priority.NORMAL, Entry(b"f", b"-", b"{}", task_id).call)
+        if "0" in kind:
+            named.meta, named.is_serial = encode_meta(Meta(serial="f 0")), True
+        self.do(self.store.enqueues.enqueue_named([named]))
         self.kinds[task_id] = kind
 
     @rule(worker=st.sampled_from(WORKERS), count=st.integers(1, 8))
@@ -154,6 +155,9 @@ class Life(RuleBasedStateMachine):
                 self.running[task_id] = (worker, delivery, self.kinds[task_id])
                 if "r" in self.kinds[task_id]:
                     self.begun.append(self.clock)
+                if "0" in self.kinds[task_id]:
+                    line = [one for one, kind in self.kinds.items() if "0" in kind]
+                    assert task_id == next(one for one in line if one not in self.gone)
 
     def asked(self, one: tuple[str, Delivery, Entry]) -> Asked:
         _, delivery, entry = one
@@ -168,8 +172,21 @@ class Life(RuleBasedStateMachine):
         assert self.do(self.outcomes[worker].finish(ended)) is None
         places = [limit for limit in limits_of(kind) if limit[1].startswith("a")]
         for _ in range(2 if again else 1):
-            self.do(self.admissions[worker].leave([(delivery, places)]))
+            self.do(self.admissions[worker].leave([Ended(delivery, places, True)]))
         self.gone.add(task_id)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        """An attempt fails, and its task waits for the next one."""
+        task_id = data.draw(st.sampled_from(sorted(self.running)))
+        worker, delivery, kind = self.running.pop(task_id)
+        entry = Entry(b"f", b"-", b"{}", task_id, 1)
+        if "0" in kind:
+            entry.meta = Meta(serial="f 0")
+        self.do(self.outcomes[worker].park(delivery, entry, 60_000, QUEUED, QUEUED))
+        places = [limit for limit in limits_of(kind) if limit[1].startswith("a")]
+        self.do(self.admissions[worker].leave([Ended(delivery, places, False)]))
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -198,16 +215,22 @@ class Life(RuleBasedStateMachine):
         assert self.do(self.store.records.cancel(task_id, record)) == "cancelled"
         self.gone.add(task_id)
         self.heal()
+        self.wake()
 
     @rule(seconds=st.sampled_from([30.0, 100.0, 250.0]))
     def pass_time(self, seconds: float) -> None:
         self.clock += seconds
         self.do(let_pass([self.store], seconds, alive=""))
+        due, _ = self.do(self.store.parked.due(100))
+        self.do(self.store.parked.unpark(due))
+        self.wake()
+
+    def wake(self) -> None:
         for admissions in self.admissions.values():
             self.do(admissions.wake())
 
     def heal(self) -> None:
-        self.do(self.admissions[WORKERS[0]].heal("0", b""))
+        self.do(self.admissions[WORKERS[0]].heal(Healing()))
 
     # -- what always holds --------------------------------------------------------------
 
@@ -216,6 +239,7 @@ class Life(RuleBasedStateMachine):
         self.is_broken = True
         for key, most in PLACES.items():
             assert sum(key in kind for _, _, kind in self.running.values()) <= most
+        assert sum("0" in kind for _, _, kind in self.running.values()) <= 1
         for first in range(len(self.begun)):
             for last in range(first, len(self.begun)):
                 within = self.begun[last] - self.begun[first]

@@ -133,6 +133,9 @@ class TaskDeclarations:
             keep_entries: leave finished entries in that stream, because others read it too.
             foreign_lease: seconds for which an entry that another program's consumer has taken
                 with the same group is left to that program, which renews no lease.
+            serial_by: an argument's name, `tenant`, `owner`, or a function of the `Call`: of the
+                tasks that it is the same for, one at a time runs, in the order of enqueueing; the
+                others wait also while one waits for its retry.
             limits: a list of `Rate` and `AtOnce`, which hold over all workers: a task for which
                 there is no room waits without a slot, and no attempt is counted.
 

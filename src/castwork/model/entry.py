@@ -47,6 +47,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
         headers: names and values that travel from the caller to the task, as a trace or a
             request's id.
         parent: id of the task whose code enqueued this one.
+        serial: the line in which the task stands: of its tasks one at a time runs, in their order.
         lane: the task's own lane, where the entry waits in another as a limit has held it back.
         crashes: workers that were lost with earlier entries of the task in the same attempt.
     """
@@ -67,6 +68,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
     labels: dict[str, str] = {}
     headers: dict[str, str] = {}
     parent: str = ""
+    serial: str = ""
     lane: Priority | None = None
     crashes: _Count = 0
 

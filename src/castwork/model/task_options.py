@@ -43,6 +43,7 @@ class RemoteOptions(TypedDict, total=False):
     key_ttl: Seconds
     key_until: KeyUntil
     key_taken: KeyTaken
+    serial_by: str | Callable[[Any], str]
     attempts: int
     timeout: Seconds | None
     result_ttl: Seconds
@@ -116,6 +117,7 @@ _CHECKS: dict[str, Check] = {
     "priority": priority,
     "deadline": duration_or_moment(above_zero=True, optional=True),
     "key_by": _by,
+    "serial_by": _by,
     "key_ttl": duration(least=1, optional=True),
     "key_until": choice("started", "ended", optional=True),
     "key_taken": choice("match", "join", "replace", "debounce"),
@@ -153,6 +155,8 @@ class TaskSettings(msgspec.Struct, frozen=True):
         key_ttl: as of a call, for all calls.
         key_until: as of a call, for all calls.
         key_taken: as of a call, for all calls.
+        serial_by: what gives each call its line, as of `key_by`: of the tasks of a line one at a
+            time runs, in the order of enqueueing, retries included.
         attempts: runs that may fail before a task is dead-lettered; with 1 it is not run again
             after a crash of its worker, either.
         timeout: seconds that one attempt may take; None for no bound.
@@ -182,6 +186,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
     key_ttl: float | None = None
     key_until: KeyUntil | None = None
     key_taken: KeyTaken = "match"
+    serial_by: str | Callable[[Any], str] | None = None
     attempts: int = 3
     timeout: float | None = 300.0
     result_ttl: float = 3600.0

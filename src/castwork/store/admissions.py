@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,7 +35,7 @@ class Asked(msgspec.Struct):
         delivery: its delivery.
         at: the server's milliseconds when it was enqueued: of two the older goes first.
         limits: per limit its key, and what the server is told of it; in the order in which tasks
-            take them.
+            take them. A line is the first of them.
         expires_ms: the server's milliseconds of its deadline, 0 for none.
         entry: the entry under which it waits; None until it has to.
         record: its record while it waits, empty for none.
@@ -47,6 +47,34 @@ class Asked(msgspec.Struct):
     expires_ms: int = 0
     entry: Entry | None = None
     record: bytes = b""
+
+
+class Ended(msgspec.Struct):
+    """An attempt that has ended, and may have had places.
+
+    Attributes:
+        delivery: the delivery that passed.
+        places: its places, each with what the server is told of the limit.
+        for_good: whether the task has ended with it.
+    """
+
+    delivery: Delivery
+    places: list[tuple[str, str]]
+    for_good: bool
+
+
+class Healing(NamedTuple):
+    """How far a look for what is gone has come.
+
+    Attributes:
+        places: cursor of the places.
+        promise: the promise that was looked at last, empty at the beginning.
+        turns: cursor of the tasks in lines.
+    """
+
+    places: bytes = b"0"
+    promise: bytes = b""
+    turns: bytes = b"0"
 
 
 class Admissions:
@@ -93,23 +121,19 @@ class Admissions:
         next_ms, *answers = await place.run(PASS_LIMITS, names, args)
         return [Answer(answer) for answer in answers], _seconds(next_ms)
 
-    async def leave(
-        self, ended: Sequence[tuple[Delivery, Sequence[tuple[str, str]]]]
-    ) -> float | None:
+    async def leave(self, ended: Sequence[Ended]) -> float | None:
         """Give back the places of attempts that have ended.
-
-        Args:
-            ended: per attempt the delivery that passed, and its places with what the server is
-                told of their limits.
 
         Returns:
             The seconds until `wake` should be called; None for no call.
         """
         args: list[Any] = []
-        for delivery, places in ended:
+        for one in ended:
+            delivery = one.delivery
             mine = f"{delivery.lane + 1} {delivery.entry_id.decode()} {delivery.deliveries}"
-            args += (delivery.task_id, f"{mine} {self._lease_ms} {self._worker_id}", len(places))
-            for limit in places:
+            args += (delivery.task_id, f"{mine} {self._lease_ms} {self._worker_id}")
+            args += (int(one.for_good), len(one.places))
+            for limit in one.places:
                 args += limit
         return _seconds(await self._place.run(LEAVE_LIMITS, self._keys, args))
 
@@ -117,20 +141,19 @@ class Admissions:
         """Queue what was held back and has room now; returns as `leave`."""
         return _seconds(await self._place.run(WAKE_LIMITS, self._keys, [_COUNT]))
 
-    async def heal(self, cursor: str, last: bytes) -> tuple[str, bytes, float | None]:
-        """Look at a page of the places, and give back those of attempts that are gone.
+    async def heal(self, before: Healing) -> Healing:
+        """Look at some places, promises and turns, and give back those of what is gone.
 
         Args:
-            cursor: where the look at places begins, `0` at first.
-            last: the promise that was looked at last, empty at first.
+            before: how far the last look has come.
 
         Returns:
-            The same for the next look, and the seconds until `wake` should be called.
+            How far this look has come.
         """
         names = [*self._keys, *self._place.keys.lanes]
-        args = [self._place.queue.group, cursor, last]
-        following, last, next_ms = await self._place.run(HEAL_LIMITS, names, args)
-        return following.decode(), last, _seconds(next_ms)
+        args = [self._place.queue.group, *before]
+        *after, _ = await self._place.run(HEAL_LIMITS, names, args)
+        return Healing(*after)
 
 
 def _seconds(next_ms: int) -> float | None:

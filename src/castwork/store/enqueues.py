@@ -55,6 +55,7 @@ class NamedTask(msgspec.Struct):
         record: the record of the parked task; empty without a delay.
         key: task function, tenant and key; None without a key.
         key_ttl_ms: milliseconds that the key is remembered, -1 until it is freed.
+        is_serial: whether its meta names a line, in which one task runs at a time.
         digest: of the arguments, so that a second enqueue with the key knows others.
     """
 
@@ -68,6 +69,7 @@ class NamedTask(msgspec.Struct):
     key: tuple[str, str, str] | None = None
     key_ttl_ms: int = 0
     digest: str = ""
+    is_serial: bool = False
 
 
 class Named(NamedTuple):
@@ -153,6 +155,8 @@ class Enqueues:
                 args += (task.delay_ms, task.parked, task.record, task.key_ttl_ms, task.digest)
             if self._settings.max_depth:
                 names.append(keys.waiters)
+            if any(task.is_serial for task in tasks):
+                names += (keys.turns, keys.lines)
             reply: bytes = await self._place.run(ENQUEUE_NAMED, names, args)
         lines = zip(tasks, reply.split(b"\n"), strict=True)
         return [_parse_line(task.id, line) for task, line in lines]

@@ -74,6 +74,8 @@ class QueueKeys:
         waiters: the tasks that wait for each limit, the oldest first.
         rates: per limit the time at which all that has begun would have, evenly spaced.
         waking: limits by the time of the next look at them.
+        turns: tasks of which one at a time runs: their members in `lines`, by id.
+        lines: the same tasks, line by line in their order.
         limits: what the scripts of limits use, in their order; `held`, `parked`, `moved` and the
             urgent lane among them.
         paused: there while workers may begin no tasks.
@@ -101,6 +103,8 @@ class QueueKeys:
         self.held = f"{prefix}:limits:held"
         self.waiters = f"{prefix}:limits:waiters"
         self.rates = f"{prefix}:limits:rates"
+        self.turns = f"{prefix}:limits:turns"
+        self.lines = f"{prefix}:limits:lines"
         self.waking = f"{prefix}:limits:waking"
         self.limits = [
             self.rates,
@@ -114,6 +118,8 @@ class QueueKeys:
             self.parked,
             self.moved,
             self.own[Priority.HIGH],
+            self.turns,
+            self.lines,
         ]
         self.dead = f"{prefix}:dead"
         self.letters = f"{prefix}:letters"

@@ -101,6 +101,7 @@ class Records:
         names = [keys.record(task_id), keys.due, keys.parked, keys.moved]
         names += [keys.own[priority] for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)]
         names += [keys.output(task_id), keys.saved(task_id), keys.held, keys.waiters]
+        names += [keys.turns, keys.lines, keys.waking]
         if self._place.queue.stream is not None:
             names += [keys.lanes[-1], keys.unwanted]
         place = nonce = ""

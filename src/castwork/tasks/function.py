@@ -56,14 +56,6 @@ class Submission(msgspec.Struct):
     elsewhere: Elsewhere
 
 
-def _limited(settings: TaskSettings, signature: Signature, queue: Queue) -> Limited | None:
-    """The limits of a function's tasks; raises DefinitionError."""
-    if not settings.limits:
-        return None
-    scope = wire_name(settings.name).decode()
-    return Limited(settings.limits, scope, signature, adopts=queue.stream is not None)
-
-
 class Elsewhere(msgspec.Struct):
     """Where the calls of an app go instead of its queues; shared by all its functions.
 
@@ -106,7 +98,10 @@ class TaskFunction(Generic[P, R]):
         self._key_by = key_of(settings.key_by, signature) if settings.key_by is not None else None
         self._plan = self._make_plan(self.call_settings)
         #: The limits of the tasks; None without any.
-        self.limited = _limited(settings, signature, store.queue)
+        self.limited: Limited | None = None
+        if settings.limits or settings.serial_by is not None:
+            adopts = store.queue.stream is not None
+            self.limited = Limited(settings, signature, adopts=adopts)
         #: Decodes a result.
         self.decode_result = make_decoder(
             signature.result_type() if settings.result is None else settings.result,
@@ -274,7 +269,9 @@ class TaskFunction(Generic[P, R]):
     @property
     def fixed_plan(self) -> Plan | None:
         """How all calls are enqueued; None where it depends on the arguments or the time."""
-        return self._plan if self._key_by is None and not self._plan.names_moments else None
+        if self._key_by is not None or self.settings.serial_by is not None:
+            return None
+        return None if self._plan.names_moments else self._plan
 
     def plan_of(self, arguments: bytes) -> Plan:
         """How a call is enqueued now."""
@@ -283,8 +280,13 @@ class TaskFunction(Generic[P, R]):
     def _fixed(self, plan: Plan, arguments: bytes) -> Plan:
         """A plan in which nothing depends on the arguments or on the time of the call any more."""
         if self._key_by is not None and plan.key is None:
-            plan = plan.with_key(self._key_by(Call(self, arguments)))
+            plan = plan.with_key(self._key_by(self._call(plan, arguments)))
+        if self.limited is not None and self.settings.serial_by is not None:
+            plan = plan.in_line(self.limited.line_of(self._call(plan, arguments)))
         return plan.from_now() if plan.names_moments else plan
+
+    def _call(self, plan: Plan, arguments: bytes) -> Call[R]:
+        return Call(self, arguments, told=plan.settings)
 
     def _keyed(self, call: Call[R]) -> CallSettings:
         """The options of a call, with the key that its arguments give it."""

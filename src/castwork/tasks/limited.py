@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from castwork.model.entry import wire_name
 from castwork.model.errors import DefinitionError
 from castwork.model.limits import AtOnce, Limit, in_order
 from castwork.model.signature import Signature
-from castwork.tasks.by import key_of
+from castwork.model.task_options import TaskSettings
+from castwork.tasks.by import By, key_of
 from castwork.tasks.call import Call
 
 #: Letters of a key that stands on the server as it is.
 _LONGEST = 200
+
+_KeyOf = Callable[[Call[Any]], str]
 
 
 class LimitOf(NamedTuple):
@@ -41,11 +45,10 @@ class LimitOf(NamedTuple):
 
 
 class Limited:
-    """The limits of a function's tasks.
+    """The limits of a function's tasks, and the line in which each stands.
 
     Args:
-        limits: as declared.
-        scope: whose limits they are: the function's name as it stands in entries.
+        settings: the function's.
         signature: the function's.
         adopts: whether the tasks are entries that others write.
 
@@ -53,20 +56,16 @@ class Limited:
         DefinitionError: no argument has the name of a `by`, or what others write has no such thing.
     """
 
-    def __init__(
-        self, limits: Sequence[Limit], scope: str, signature: Signature, *, adopts: bool
-    ) -> None:
-        self._limits: list[tuple[str, Limit, Callable[[Call[Any]], str] | None]] = []
-        for number, limit in in_order(limits):
-            by = limit.by
-            if adopts and by in ("tenant", "owner"):
-                raise DefinitionError(
-                    f"limits: entries that others write have no {by}: name an argument, or give a"
-                    " function of the call"
-                )
+    def __init__(self, settings: TaskSettings, signature: Signature, *, adopts: bool) -> None:
+        scope = wire_name(settings.name).decode()
+        self._limits: list[tuple[str, Limit, _KeyOf | None]] = []
+        for number, limit in in_order(settings.limits):
+            by = None if limit.by is None else _key_of(limit.by, "limits", signature, adopts)
             kind = "a" if isinstance(limit, AtOnce) else "r"
-            name = f"{scope} {number}{kind} "
-            self._limits.append((name, limit, None if by is None else key_of(by, signature)))
+            self._limits.append((f"{scope} {number}{kind} ", limit, by))
+        self._line, self._serial_by = f"{scope} s ", None
+        if settings.serial_by is not None:
+            self._serial_by = _key_of(settings.serial_by, "serial_by", signature, adopts)
 
     def of(self, call: Call[Any]) -> list[LimitOf]:
         """The limits of a call, in the order in which tasks take them.
@@ -78,6 +77,22 @@ class Limited:
             key = "" if by is None else by(call)
             found.append(LimitOf(name + _short(key), key, limit))
         return found
+
+    def line_of(self, call: Call[Any]) -> str:
+        """The line in which the task of a call stands, empty for none.
+
+        Raises what the user's function raises.
+        """
+        return "" if self._serial_by is None else self._line + _short(self._serial_by(call))
+
+
+def _key_of(by: By, option: str, signature: Signature, adopts: bool) -> _KeyOf:
+    if adopts and by in ("tenant", "owner"):
+        raise DefinitionError(
+            f"{option}: entries that others write have no {by}: name an argument, or give a"
+            " function of the call"
+        )
+    return key_of(by, signature)
 
 
 def _short(key: str) -> str:

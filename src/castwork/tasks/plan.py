@@ -26,13 +26,14 @@ class Plan:
         settings: the options of these calls.
         canonical: gives arguments a form in which equal ones are equal, for those of keys.
         parent: id of the task whose code makes the calls; empty for none.
+        line: the line in which the tasks stand; empty for none.
 
     Attributes:
         name: the function's name as it stands in entries.
         lane: the lane that tasks go to.
         meta: what each task carries beside its arguments, empty for nothing.
         is_named: whether the tasks' ids do not name their place: ids that the caller chose, and
-            ids of tasks with a key or a delay.
+            ids of tasks with a key, a delay or a line.
         names_moments: whether the plan depends on the time of the call, see `from_now`.
         key: task function, tenant and key; None without a key.
         names_one: whether the calls have an id or a key, so that only one can become a task.
@@ -44,6 +45,7 @@ class Plan:
         settings: CallSettings,
         canonical: Callable[[bytes], bytes] = lambda args: args,
         parent: str = "",
+        line: str = "",
     ) -> None:
         self.name = wire_name(task)
         self.lane = settings.priority
@@ -51,12 +53,13 @@ class Plan:
         self.settings = settings
         self._canonical = canonical
         self._parent = parent
+        self._line = line
         self.key = None if settings.key is None else (task, settings.tenant, settings.key)
         self.names_moments = settings.names_moments
-        self._meta = None if settings.names_moments else _meta_of(settings, parent)
+        self._meta = None if settings.names_moments else _meta_of(settings, parent, line)
         self.meta = encode_meta(self._meta) if self._meta is not None else b""
         named = settings.id is not None or settings.key is not None or settings.delay > 0
-        self.is_named = named
+        self.is_named = named or bool(line)
         self.names_one = settings.id is not None or settings.key is not None
 
     @property
@@ -66,13 +69,18 @@ class Plan:
 
     def from_now(self) -> Plan:
         """The plan of a call that is enqueued now."""
-        settings = self.settings.from_now(time.time())
-        return Plan(self._task, settings, self._canonical, self._parent)
+        return self._with(self.settings.from_now(time.time()))
 
     def with_key(self, key: str) -> Plan:
         """The plan of a call whose arguments give it a key."""
-        settings = msgspec.structs.replace(self.settings, key=key)
-        return Plan(self._task, settings, self._canonical, self._parent)
+        return self._with(msgspec.structs.replace(self.settings, key=key))
+
+    def in_line(self, line: str) -> Plan:
+        """The plan of a call whose task stands in a line."""
+        return Plan(self._task, self.settings, self._canonical, self._parent, line)
+
+    def _with(self, settings: CallSettings) -> Plan:
+        return Plan(self._task, settings, self._canonical, self._parent, self._line)
 
     def row(self, calls: list[bytes]) -> Row:
         """Calls of this plan in a row."""
@@ -97,7 +105,7 @@ class Plan:
         settings = self.settings
         task_id = deferred_id(prefix, nonce) if settings.id is None else own_id(prefix, settings.id)
         entry = Entry(self.name, nonce.encode(), args, task_id, 0, self._meta)
-        named = NamedTask(task_id, self.lane, entry.call, self.meta)
+        named = NamedTask(task_id, self.lane, entry.call, self.meta, is_serial=bool(self._line))
         if settings.delay > 0:
             queued = encode_record(Record(TaskState.QUEUED, self._task))
             named.delay_ms = max(1, int(settings.delay * 1000))
@@ -110,7 +118,7 @@ class Plan:
         return named
 
 
-def _meta_of(settings: CallSettings, parent: str) -> Meta | None:
+def _meta_of(settings: CallSettings, parent: str, line: str) -> Meta | None:
     deadline = settings.deadline
     assert not isinstance(deadline, datetime)  # `from_now` has made seconds of it
     meta = Meta(
@@ -125,5 +133,6 @@ def _meta_of(settings: CallSettings, parent: str) -> Meta | None:
         labels=dict(settings.labels),
         headers=dict(settings.headers),
         parent=parent,
+        serial=line,
     )
     return None if meta == Meta() else meta

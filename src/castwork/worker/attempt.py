@@ -250,6 +250,11 @@ class Attempt(Delivery):
         return self.number if self.started_at is not None else self.number - 1
 
     @property
+    def is_serial(self) -> bool:
+        """Whether the task stands in a line, in which one at a time runs."""
+        return self.meta is not None and bool(self.meta.serial)
+
+    @property
     def allowed(self) -> int:
         """Attempts that the task may have."""
         if self.meta is not None and self.meta.max_attempts:

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 _GROUP = 128
 _GROUP_BYTES = 500_000
 
+#: What becomes of attempts whose tasks go on.
+_GOES_ON = ("park", "release", "held", "lease_lost", "unstored")
+
 #: Attempts of a task that may end uncounted with the stop of their worker. A task that goes on
 #: stopping its workers uses up its attempts from then on.
 _HAND_BACKS = 10
@@ -146,8 +149,8 @@ class Finisher:
             held[attempt.lane].pop(attempt.entry_id, None)
             if attempt.meta is not None:
                 self._free(attempt)
-        if self._gate.inside:
-            self._gate.leave([attempt for attempt, _ in group])
+        if self._gate.is_used:
+            self._gate.leave([attempt for attempt, _ in group], for_good=True)
         self._workload.signal()
 
     def _free(self, attempt: Attempt) -> None:
@@ -318,5 +321,5 @@ class Finisher:
     def _let_go(self, attempt: Attempt, kind: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self._workload.discard(attempt)
-        if self._gate.inside:
-            self._gate.leave([attempt])
+        if self._gate.is_used:
+            self._gate.leave([attempt], for_good=kind not in _GOES_ON)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from castwork.model.errors import ConnectionFailed, InvalidArguments, NotOpen, OutOfMemory
-from castwork.store.admissions import Admissions, Answer, Asked
+from castwork.store.admissions import Admissions, Answer, Asked, Ended
 from castwork.tasks.limited import LimitOf
 from castwork.worker.attempt import Attempt
 from castwork.worker.callers.subject import call_of
@@ -38,19 +38,21 @@ class Gate:
         admissions: the limits on the server.
 
     Attributes:
-        inside: attempts that have passed, with their limits.
+        inside: attempts that have passed, with their places.
+        is_used: whether tasks with limits have come.
         on_plan: called with the seconds until something that was held back may have room.
     """
 
     def __init__(self, workload: Workload, admissions: Admissions) -> None:
         self.inside: dict[Attempt, list[LimitOf]] = {}
+        self.is_used = False
         self.on_plan: Callable[[float | None], None] = lambda _: None
         self._workload = workload
         self._admissions = admissions
         self._loop = asyncio.get_running_loop()
         self._asking: list[_Waiting] = []
         self._asker: asyncio.Task[None] | None = None
-        self._leaving: list[tuple[Attempt, list[LimitOf]]] = []
+        self._leaving: list[tuple[Attempt, list[LimitOf], bool]] = []
         self._leaver: asyncio.Task[None] | None = None
 
     # -- in -----------------------------------------------------------------------------
@@ -58,15 +60,20 @@ class Gate:
     async def enter(self, attempt: Attempt) -> Outcome | None:
         """Wait for the server's answer; None when the attempt may begin, else its outcome."""
         assert attempt.runnable is not None
+        self.is_used = True
         try:
             arguments = attempt.runnable.decode(attempt.args)
         except InvalidArguments:
             return None  # it ends without its code being called
+        limits: Sequence[LimitOf] = ()
+        line = attempt.meta.serial if attempt.meta is not None else ""
         limited = attempt.runnable.function.limited
-        assert limited is not None
         try:
-            limits = limited.of(call_of(attempt, arguments))
-            asked = self._asked(attempt, limits)
+            if limited is not None:
+                call = call_of(attempt, arguments)
+                limits = limited.of(call)
+                line = line or limited.line_of(call)
+            asked = self._asked(attempt, line, limits)
             answer = await self._ask(asked)
             if answer is Answer.CLOSED:
                 if attempt.ended_by:  # as by a cancel, which is not to be lost with the attempt
@@ -83,12 +90,13 @@ class Gate:
             return Release(started=False)
         return Held() if answer is Answer.HELD else Drop()
 
-    def _asked(self, attempt: Attempt, limits: Sequence[LimitOf]) -> Asked:
+    def _asked(self, attempt: Attempt, line: str, limits: Sequence[LimitOf]) -> Asked:
+        specs = [limit.spec for limit in limits]
+        if line:
+            specs.insert(0, (line, "line"))
         at = attempt.entry().at
         expires = attempt.meta.expires_ms if attempt.meta is not None else 0
-        return Asked(
-            attempt, at, [limit.spec for limit in limits], expires_ms=at + expires if expires else 0
-        )
+        return Asked(attempt, at, specs, expires_ms=at + expires if expires else 0)
 
     def _prepare(self, asked: Asked, attempt: Attempt) -> None:
         """Add what is needed to hold a task back."""
@@ -124,9 +132,20 @@ class Gate:
 
     # -- out ----------------------------------------------------------------------------
 
-    def leave(self, attempts: Sequence[Attempt]) -> None:
-        """Give back the places of attempts whose outcomes are stored, or whose leases are lost."""
-        left = [(one, self.inside.pop(one)) for one in attempts if one in self.inside]
+    def leave(self, attempts: Sequence[Attempt], *, for_good: bool) -> None:
+        """Give back the places of attempts whose outcomes are stored, or whose leases are lost.
+
+        Args:
+            attempts: the attempts; those without limits are left out.
+            for_good: whether their tasks have ended, and so leave their lines.
+        """
+        left = []
+        for one in attempts:
+            places = self.inside.pop(one, None)
+            if places is None and for_good and one.meta is not None and one.meta.serial:
+                places = []  # it has ended without having begun
+            if places is not None:
+                left.append((one, places, for_good))
         if left:
             self._leaving += left
             if self._leaver is None:
@@ -136,7 +155,7 @@ class Gate:
         try:
             while self._leaving:
                 group, self._leaving = self._leaving[:_GROUP], self._leaving[_GROUP:]
-                ended = [(attempt, _specs(places)) for attempt, places in group]
+                ended = [Ended(attempt, _specs(places), good) for attempt, places, good in group]
                 self.on_plan(await self._until_answered(partial(self._admissions.leave, ended)))
         finally:
             self._leaver = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from castwork.model.dice import dice
-from castwork.store.admissions import Admissions
+from castwork.store.admissions import Admissions, Healing
 from castwork.worker.turns import every
 
 
@@ -30,7 +30,7 @@ class Waker:
         self._queue = queue
         self._interval = interval
         self._lease = lease
-        self._cursors = ("0", b"")
+        self._healing = Healing()
         self._heals_at = 0.0
         self._looks_at = 0.0
         self._sooner = asyncio.Event()
@@ -60,8 +60,7 @@ class Waker:
 
     async def heal(self) -> None:
         """Give back the places of some attempts that are gone."""
-        cursor, last, _ = await self._admissions.heal(*self._cursors)
-        self._cursors = (cursor, last)
+        self._healing = await self._admissions.heal(self._healing)
 
     async def _sleep(self, seconds: float) -> None:
         self._looks_at = self._loop.time() + seconds

@@ -4,20 +4,21 @@
 -- and whichever worker is given it drops it.
 --
 -- KEYS  1 record   2 due   3 parked   4 moved   5 high   6 normal   7 low   8 output   9 saved
---       10 held   11 waiters   12 adopted stream   13 unwanted
+--       10 held   11 waiters   12 turns   13 lines   14 waking
+--       15 adopted stream   16 unwanted
 -- ARGV  1 id   2 place that the id names ('': none)   3 nonce of the entry at that place
 --       4 record of the cancelled task   5 ttl_ms   6 control channel   7 group   8 channel
 --       9 1: entries of the adopted stream may be deleted
 --       10 call of the task that follows the end ('': none), which goes to the normal lane
 --       11 what its worker is told on the control channel, if it runs
 -- RETURN  status: 'cancelled', another final one, 'running' (its worker was told), 'unknown'
--- USES is_ahead
+-- USES is_ahead lines
 local call, id = redis.call, ARGV[1]
 local raw, moved = call('GET', KEYS[1]), call('HGET', KEYS[4], id)
 local status = raw and (string.match(raw, '^{"status":"(%a+)"') or cjson.decode(raw).status)
 if status and status ~= 'scheduled' and status ~= 'queued' and status ~= 'running' then return status end
 
-local lanes = {high = KEYS[5], normal = KEYS[6], low = KEYS[7], stream = KEYS[12]}
+local lanes = {high = KEYS[5], normal = KEYS[6], low = KEYS[7], stream = KEYS[15]}
 local lane, entry = string.match(moved or ARGV[2], '^(%a+):(%d+%-%d+)$')
 local found = lane and lanes[lane] and call('XRANGE', lanes[lane], entry, entry)[1]
 local fields = found and found[2]
@@ -41,7 +42,7 @@ elseif found and lane == 'stream' then
   if ARGV[9] == '1' then
     call('XDEL', lanes.stream, entry)
   else
-    call('HSET', KEYS[13], id, entry)
+    call('HSET', KEYS[16], id, entry)
     redis.pcall('PUBLISH', ARGV[6], id .. '\nunwanted')
   end
 elseif found then
@@ -53,6 +54,8 @@ if removed == 0 then
   return (raw or found) and 'running' or 'unknown'
 end
 call('HDEL', KEYS[4], id)
+local line = leave_line(KEYS[12], KEYS[13], id)
+if line then call('ZADD', KEYS[14], 0, line) end -- the next in the line is woken soon
 if ARGV[10] ~= '' then call('XADD', KEYS[6], '*', 'call', ARGV[10]) end
 call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
 call('PEXPIRE', KEYS[8], ARGV[5])

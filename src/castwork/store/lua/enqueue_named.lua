@@ -4,24 +4,32 @@
 -- left alone.
 --
 -- KEYS  1 sent   2 moved   3 parked   4 due   5 high   6 normal   7 low
---       then per task: record, and its idempotency key if it has one   then, with a bound, waiters
+--       then per task: record, and its idempotency key if it has one
+--       then, with a bound, waiters   then, where one stands in a line, turns and lines
 -- ARGV  1 sender and slot   2 number of the call   3 max_depth (0: none)
 --       then per task: id, name of the lane, call, meta ('': none), delay_ms (0: none), parked,
 --       record of a parked task, key_ttl_ms (0: no key, -1: for good), digest of its arguments
 -- RETURN  a line per task: '+' added, '=id' the task that is there already, '~id' that task, which
 --         has the key and other arguments, '!depth' full
--- USES now sent
+-- USES now sent lines
 local call, KEYS, ARGV = redis.call, KEYS, ARGV
 local max_depth, depth, next_key, time = tonumber(ARGV[3]), 0, 8, now()
 local lanes = {high = KEYS[5], normal = KEYS[6], low = KEYS[7]}
 
 local before = heard(KEYS[1], ARGV[1], ARGV[2])
 if before then return before end
+local more = 8
+for at = 4, #ARGV, 9 do more = more + (ARGV[at + 7] == '0' and 1 or 2) end
 if max_depth > 0 then
   for _, stream in pairs(lanes) do depth = depth + call('XLEN', stream) end
-  local waiters = 8
-  for at = 4, #ARGV, 9 do waiters = waiters + (ARGV[at + 7] == '0' and 1 or 2) end
-  if KEYS[waiters] then depth = depth + call('ZCARD', KEYS[waiters]) end
+  if KEYS[more] then depth = depth + call('ZCARD', KEYS[more]) end
+  more = more + 1
+end
+local turns, lines = KEYS[more], KEYS[more + 1]
+
+local function line_of(meta)
+  local fine, decoded = pcall(cjson.decode, string.find(meta, '"serial"', 1, true) and meta or '')
+  return fine and type(decoded) == 'table' and type(decoded.serial) == 'string' and decoded.serial
 end
 
 local function queue(at)
@@ -30,6 +38,8 @@ local function queue(at)
   local fields = {'call', ARGV[at + 2], 'id', id}
   if meta ~= '' then fields[5], fields[6] = 'meta', meta end
   call('HSET', KEYS[2], id, lane .. ':' .. call('XADD', lanes[lane], '*', unpack(fields)))
+  local line = turns and line_of(meta)
+  if line then join_line(turns, lines, line, id) end
   depth = depth + 1
   return true
 end

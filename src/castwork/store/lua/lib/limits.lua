@@ -1,10 +1,10 @@
 -- Limits: who has a place, who is promised one, who waits, and who is woken when there is room.
 -- KEYS begin with: 1 rates   2 holding   3 holders   4 promised   5 waiters   6 held   7 specs
---                  8 waking   9 parked   10 moved   11 high
+--                  8 waking   9 parked   10 moved   11 high   12 turns   13 lines
 -- In a sorted set what belongs to a limit is its key, a line break, and more: in the order of bytes.
 -- `waking` has keys by the time of the next look, and line breaks with ids by the tasks' deadlines.
 -- A woken task goes to the urgent lane, as it has had its turn in its own, and its place is promised
--- to it until it is back. Needs `unparked`.
+-- to it until it is back. Needs `unparked` and `lines`.
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local now_ms = math.floor(now_us / 1000)
@@ -42,16 +42,12 @@ local function requeue(member, promise)
   end
 end
 
-local function first_of(key)
-  return redis.call('ZRANGE', KEYS[5], '[' .. key .. '\n', '(' .. key .. '\n\255', 'BYLEX', 'LIMIT', 0, 1)[1]
-end
-
 -- Wake those who wait at a limit, the oldest first, as many as there is room for; else plan when to
 -- look again. Limits whose amount is a function are looked at anew each ten seconds.
 local function wake(key)
   local spec = redis.call('HGET', KEYS[7], key)
   for _ = 1, 100 do
-    local first = spec and first_of(key)
+    local first = spec and last_or_first(KEYS[5], key, false)
     if not first then
       redis.call('HDEL', KEYS[7], key)
       redis.call('ZREM', KEYS[8], key)
@@ -66,6 +62,13 @@ local function wake(key)
     requeue(first, key)
   end
   redis.call('ZADD', KEYS[8], now_ms, key)
+end
+
+-- Wake the task whose turn it is in a line, if it waits for that.
+local function wake_line(line)
+  local first = first_in_line(KEYS[13], line)
+  local member = first and redis.call('HGET', KEYS[6], first)
+  if member and string.match(member, '^[^\n]*') == line then requeue(member, nil) end
 end
 
 -- Milliseconds until the next look that is planned, -1 without one.

@@ -10,12 +10,14 @@ local function give_back(id, holding)
 end
 
 local function is_open(key, spec, id, at)
+  if spec == 'line' then return first_in_line(KEYS[13], key) == id end
   if redis.call('ZSCORE', KEYS[4], key .. '\n' .. id) then return true end
   local older = redis.call('ZLEXCOUNT', KEYS[5], '[' .. key .. '\n', '(' .. key .. '\n' .. at .. '\n' .. id)
   return older == 0 and has_room(key, spec)
 end
 
 local function take_place(key, spec, id)
+  if spec == 'line' then return '' end
   redis.call('ZREM', KEYS[4], key .. '\n' .. id)
   local is_place = string.sub(spec, 1, 1) == 'a'
   if is_place then
