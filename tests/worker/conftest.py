@@ -15,6 +15,7 @@ from castwork.store.reads import BlockingReads
 from castwork.tasks.chain import Chain
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.callers.choose import Callers
+from castwork.worker.processes.pool import Bounds, Pool
 from castwork.worker.quarantine import Quarantine
 from castwork.worker.queue_roles import QueueRoles
 from castwork.worker.reader import Reader
@@ -47,7 +48,7 @@ async def make_roles(app: App) -> AsyncIterator[MakeRoles]:
         roles = QueueRoles(
             workload,
             app.tasks,
-            Callers(threads, Limits(), around or Chain()),
+            Callers(threads, Pool(Bounds(1, 0, 0), []), Limits(), around or Chain()),
             reader,
             Quarantine([workload], patience=patience),
             WorkerSettings(lease=lease, announce_after=announce_after),

@@ -19,6 +19,7 @@ from castwork.tasks.chain import Chain
 from castwork.worker.attempt import Attempt
 from castwork.worker.callers.choose import Callers
 from castwork.worker.outcome import Outcome
+from castwork.worker.processes.pool import Bounds, Pool
 from castwork.worker.runner import Runner
 from castwork.worker.understanding import Understanding
 from castwork.worker.workload import Workload
@@ -59,7 +60,7 @@ class Bench:
         [store] = APP.tasks.stores()
         self.silent: Any = Silent()
         self.workload = Workload(store, "w", capacity)
-        callers = Callers(ThreadPoolExecutor(1), Limits(), Chain())
+        callers = Callers(ThreadPoolExecutor(1), Pool(Bounds(1, 0, 0), []), Limits(), Chain())
         understanding = Understanding(self.workload, APP.tasks, callers, unknown_grace=0.0)
         self.runner = Runner(
             self.workload, understanding, 1000, self.silent, self.silent, self.silent

@@ -22,7 +22,7 @@ from castwork.model.errors import DefinitionError
 from castwork.model.settings import AppSettings
 from castwork.redis.server import Needs
 from castwork.tasks.call import Call
-from castwork.tasks.chain import Chain, Proceed, ProceedSync
+from castwork.tasks.chain import Proceed, ProceedSync
 from castwork.tasks.decorators import ResourceDecorator
 from castwork.tasks.end_hooks import EndHook, Final, add_hook
 from castwork.tasks.function import TaskFunction
@@ -59,7 +59,6 @@ class Declarations(TaskDeclarations):
         env: str | None = "CASTWORK",
     ) -> None:
         super().__init__(url, settings=settings, credentials=credentials, env=env)
-        self._around_task = Chain()
         self._groups: dict[str, tuple[GroupHandler, TaskFunction[..., Any]]] = {}
         self._start_hooks: list[StartHook] = []
         self._resources = Resources()

@@ -19,6 +19,7 @@ from castwork.server_url import ServerUrl
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.catalog import Catalog
 from castwork.tasks.chain import Chain
+from castwork.tasks.declared import Declared, remember
 from castwork.tasks.decorators import (
     BatchDecorator,
     ForgettingDecorator,
@@ -66,6 +67,7 @@ class TaskDeclarations:
         )
         self._producers: dict[str, Producer] = {}
         self._around_enqueue = Chain()
+        self._around_task = Chain()
         self._elsewhere = Elsewhere()
         self.end_hooks = EndHooks()
         self._catalog = Catalog(self._open_store)
@@ -127,6 +129,8 @@ class TaskDeclarations:
                 for an attempt that takes too long. Others make a dead letter at once.
             give_up_on: a tuple of exceptions that make a dead letter at once.
             schedule: a `Cron` or an `Every`: when it runs by itself, once in the fleet.
+            run_in: `process` for a plain function that computes: a child process of the worker's
+                runs it, which may die of it, and which a timeout or a cancel really ends.
             stream: adopt this stream: its entries' fields are the arguments, the entry's id
                 is the task id.
             group: the consumer group on that stream.
@@ -205,6 +209,7 @@ class TaskDeclarations:
                 f" {', '.join(made.signature.required)}, or schedule a call of it"
             )
         self._catalog.add(made)
+        remember(Declared(made, self._around_task, self.server_url))
         return made
 
     def _make(

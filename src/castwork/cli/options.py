@@ -84,6 +84,34 @@ MaxMemory = Annotated[
         "--max-memory", metavar="MB", min=1, envvar=env("max_memory"), help="End above that."
     ),
 ]
+PoolSize = Annotated[
+    int | None,
+    typer.Option(
+        "--pool-size",
+        min=0,
+        envvar=env("pool_size"),
+        help='Child processes for run_in="process"; 0: one a core.',
+    ),
+]
+PoolMaxTasks = Annotated[
+    int | None,
+    typer.Option(
+        "--pool-max-tasks",
+        min=0,
+        envvar=env("pool_max_tasks"),
+        help="Replace such a process after so many tasks.",
+    ),
+]
+PoolMaxMemory = Annotated[
+    int | None,
+    typer.Option(
+        "--pool-max-memory",
+        metavar="MB",
+        min=0,
+        envvar=env("pool_max_memory"),
+        help="Replace it once it has more memory.",
+    ),
+]
 HealthPort = Annotated[
     int | None,
     typer.Option("--health-port", envvar=env("health_port"), help="Answer probes at this port."),

@@ -35,6 +35,7 @@
     * TaskCancelled                         it was cancelled
     * TaskExpired                           it passed its deadline before it ended
     * ResultUnreadable                      its result is not of the declared type
+  * ProcessDied                             the task's own process ended in the midst of it
   * LeaseLost                               another worker owns the attempt now
 
 `Discard` and `Retry`, which a task function raises, stand outside of the tree: see `signals`.
@@ -276,6 +277,10 @@ class TaskExpired(TaskError):
 
 class ResultUnreadable(TaskError):
     """The task succeeded, and its result is not of the type that is declared here."""
+
+
+class ProcessDied(CastworkError):
+    """A task's child process ended in the midst of the task; its attempt has failed."""
 
 
 class LeaseLost(CastworkError):

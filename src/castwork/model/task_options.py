@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypedDict, get_origin
+from typing import Any, Literal, TypedDict, get_origin
 
 import msgspec
 
@@ -30,6 +30,9 @@ from castwork.model.queue import FOREIGN_LEASE, GROUP, check_printable, check_qu
 from castwork.model.retry import Backoff
 from castwork.model.schedules import Cron, Every
 from castwork.model.states import Priority
+
+#: Where a function runs.
+RunIn = Literal["loop", "thread", "process"]
 
 
 class RemoteOptions(TypedDict, total=False):
@@ -57,6 +60,7 @@ class TaskOptions(RemoteOptions, total=False):
     retry_on: tuple[type[Exception], ...]
     give_up_on: tuple[type[Exception], ...]
     schedule: Cron | Every
+    run_in: RunIn
     stream: str
     group: str
     keep_entries: bool
@@ -132,6 +136,7 @@ _CHECKS: dict[str, Check] = {
     "retry_on": _exceptions,
     "give_up_on": _exceptions,
     "schedule": _schedule,
+    "run_in": choice("loop", "thread", "process", optional=True),
     "stream": text(empty=False, optional=True),
     "group": text(empty=False),
     "keep_entries": instance(bool),
@@ -170,6 +175,8 @@ class TaskSettings(msgspec.Struct, frozen=True):
             takes too long; others make a dead letter at once. None for every Exception.
         give_up_on: exceptions that make a dead letter at once.
         schedule: when it runs by itself, without arguments; a `Cron` or an `Every`.
+        run_in: `process` for a plain function that computes: a child process of the worker's runs
+            it. None for the event loop (coroutine functions) or a thread (plain ones).
         stream: a stream of the user's own to adopt, None for none.
         group: the consumer group on that stream.
         keep_entries: leave finished entries in that stream, because others read it too.
@@ -198,6 +205,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
     retry_on: tuple[type[Exception], ...] | None = None
     give_up_on: tuple[type[Exception], ...] = ()
     schedule: Cron | Every | None = None
+    run_in: RunIn | None = None
     stream: str | None = None
     group: str = GROUP
     keep_entries: bool = False

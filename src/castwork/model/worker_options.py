@@ -20,6 +20,9 @@ class WorkerOptions(TypedDict, total=False):
     scheduler_interval: Seconds
     heartbeat: Seconds
     unknown_grace: Seconds
+    pool_size: int
+    pool_max_tasks: int
+    pool_max_memory: int
 
 
 _CHECKS: dict[str, Check] = {
@@ -31,6 +34,9 @@ _CHECKS: dict[str, Check] = {
     "scheduler_interval": duration(above_zero=True),
     "heartbeat": duration(above_zero=True),
     "unknown_grace": duration(),
+    "pool_size": count(least=0),
+    "pool_max_tasks": count(least=0),
+    "pool_max_memory": count(least=0),
 }
 
 
@@ -48,6 +54,11 @@ class WorkerSettings(msgspec.Struct, frozen=True):
         heartbeat: seconds between signs of life.
         unknown_grace: seconds for which a task whose function this worker does not have is left to
             other workers, before it becomes a dead letter.
+        pool_size: child processes that run functions with `run_in="process"` at once; 0 for one per
+            core.
+        pool_max_tasks: tasks after which a child process is replaced; 0 for no bound.
+        pool_max_memory: megabytes that a child process may have after a task before it is
+            replaced; 0 for no bound.
     """
 
     concurrency: int = 100
@@ -58,6 +69,9 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     scheduler_interval: float = 0.5
     heartbeat: float = 2.0
     unknown_grace: float = 600.0
+    pool_size: int = 0
+    pool_max_tasks: int = 0
+    pool_max_memory: int = 0
 
     def __post_init__(self) -> None:
         settle(self, _CHECKS)

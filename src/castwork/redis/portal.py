@@ -78,6 +78,11 @@ class Portal:
         finally:
             self.run(name, end)
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop, begun if it is not; raises as `run`."""
+        return self._begun_loop("loop")
+
     async def aside(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine there for a caller that has an event loop."""
         loop = self._running_loop("close")
@@ -85,6 +90,12 @@ class Portal:
         return await asyncio.wrap_future(begun)
 
     def _running_loop(self, name: str) -> asyncio.AbstractEventLoop:
+        loop = self._begun_loop(name)
+        if loop_here() is loop:
+            raise WouldBlock(f"{name}_sync would wait for itself here: await {name}(...)")
+        return loop
+
+    def _begun_loop(self, name: str) -> asyncio.AbstractEventLoop:
         if sys.is_finalizing():  # daemon threads are frozen by now, the loop's among them
             raise NotOpen("the interpreter is ending: nothing can be enqueued or asked any more")
         with self._lock:
@@ -102,8 +113,6 @@ class Portal:
                         f" {name}_sync once before, or use a connection of your own"
                     ) from error
                 self._loop = loop
-            if loop_here() is self._loop:
-                raise WouldBlock(f"{name}_sync would wait for itself here: await {name}(...)")
             return self._loop
 
     def _forget(self) -> None:

@@ -106,6 +106,29 @@ _KINDS: dict[Kind, tuple[type[TaskFunction[Any, Any]], type[TaskFunction[Any, An
 }
 
 
+_RUNS_IN = {
+    Kind.COROUTINE: ("loop",),
+    Kind.GENERATOR: ("loop",),
+    Kind.BATCH: ("loop",),
+    Kind.THREAD: ("thread", "process"),
+}
+
+
+def check_run_in(settings: TaskSettings, kind: Kind) -> None:
+    """Refuse a place in which a function of this kind does not run.
+
+    Raises:
+        DefinitionError: it says where such a function runs.
+    """
+    run_in, possible = settings.run_in, _RUNS_IN[kind]
+    if run_in is not None and run_in not in possible:
+        what = "is plain" if kind is Kind.THREAD else "is async"
+        raise DefinitionError(
+            f"task {settings.name!r}: run_in is {run_in!r}, and the function {what}, so that it"
+            f" runs in {' or '.join(map(repr, possible))}"
+        )
+
+
 def make_task_function(
     function: Callable[..., Any], settings: TaskSettings, store: QueueStore, submission: Submission
 ) -> TaskFunction[..., Any]:
@@ -122,6 +145,7 @@ def make_task_function(
             f"task {settings.name!r}: result= is of generators, whose items are no result; this"
             " function returns its result: annotate it"
         )
+    check_run_in(settings, signature.kind)
     keeping, forgetting = _KINDS[signature.kind]
     made = keeping if settings.keep_result else forgetting
     return made(function, signature, settings, store, submission)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Generic, TypeVar, cast
 
 from castwork.model.errors import DefinitionError, NotOpen
+from castwork.redis.portal import Portal
 from castwork.redis.threads import in_thread
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 _NOTHING: Any = object()
 
@@ -35,6 +41,7 @@ class Resource(Generic[T]):
         self._lock: asyncio.Lock | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._may_close = asyncio.Event()
+        self._on_demand: _OnDemand | None = None
         self.__doc__ = make.__doc__
 
     def __repr__(self) -> str:
@@ -49,6 +56,8 @@ class Resource(Generic[T]):
         """
         if self._fake is not _NOTHING:
             return self._fake
+        if self._value is _NOTHING and _children.make_on_demand:
+            self._make_here()
         if self._value is _NOTHING:
             whose = f"workers of {', '.join(self.queues)}" if self.queues else "workers"
             raise NotOpen(
@@ -65,6 +74,32 @@ class Resource(Generic[T]):
             yield
         finally:
             self._fake = before
+
+    # -- of child processes -------------------------------------------------------------
+
+    def _make_here(self) -> None:
+        """Make the value for code that asks for it, and wait until it is there."""
+        if self._on_demand is None:
+            self._on_demand = _OnDemand()
+        making = _making.get()
+        if self in making:
+            names = " needs ".join(one.name for one in (*making[making.index(self) :], self))
+            raise DefinitionError(f"resources cannot be made in a circle: {names}")
+        on_demand = self._on_demand
+        with on_demand.lock:
+            if self._value is not _NOTHING:
+                return
+            token = _making.set((*making, self))
+            try:
+                on_demand.portal.run("value", self.open)
+            finally:
+                _making.reset(token)
+            _children.made.append(self)
+
+    def close_here(self) -> None:
+        """Close what code has asked for; raises what the closing does."""
+        assert self._on_demand is not None
+        self._on_demand.portal.run("value", self.close)
 
     # -- of workers ---------------------------------------------------------------------
 
@@ -146,6 +181,51 @@ class Resource(Generic[T]):
         await self._may_close.wait()
         if await in_thread(next, steps, _NOTHING, name=thread) is not _NOTHING:
             raise DefinitionError(f"resource {self.name!r} has yielded twice")
+
+
+class _OnDemand:
+    """Where a resource is made that code asks for: on an event loop of its own.
+
+    What makes it may ask for another one, and wait for that.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.portal = Portal()
+
+
+class _Children:
+    """What a process that is a worker's child has made, in that order."""
+
+    def __init__(self) -> None:
+        self.make_on_demand = False
+        self.made: list[Resource[Any]] = []
+
+
+_children = _Children()
+
+#: The resources that are being made, each for the one before it.
+_making: ContextVar[tuple[Resource[Any], ...]] = ContextVar("castwork_making", default=())
+
+
+def make_on_demand() -> None:
+    """Have resources made when they are first asked for: this process is a worker's child."""
+    _children.make_on_demand = True
+
+
+def is_child() -> bool:
+    """Whether this process is a worker's child."""
+    return _children.make_on_demand
+
+
+def close_made() -> None:
+    """Close what was asked for, the last one first; what that raises is logged."""
+    while _children.made:
+        resource = _children.made.pop()
+        try:
+            resource.close_here()
+        except Exception:
+            logger.exception("closing resource %r failed", resource.name)
 
 
 class Resources:

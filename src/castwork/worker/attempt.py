@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, nullcontext
 from enum import StrEnum
+from time import monotonic, time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -191,6 +192,23 @@ class Attempt(Delivery):
         if self.emitter is None:
             self.emitter = Emitter(self.origin.outputs, self.task_id, self.number)
         return self.emitter
+
+    def wait_to_begin(self) -> float | None:
+        """Have the code wait, for other items or a process: its timeout does not run meanwhile.
+
+        Returns:
+            The seconds that the code may take, for `begin_now`; None for no bound.
+        """
+        timeout = self.deadline - monotonic() if self.deadline else None
+        self.deadline, self.started_at = self.expires, None
+        return timeout
+
+    def begin_now(self, timeout: float | None) -> None:
+        """Have the code begin, and its timeout."""
+        self.started_at = time()
+        if timeout is not None:
+            ends = monotonic() + timeout
+            self.deadline = min(ends, self.expires or ends)
 
     async def save(self, state: bytes) -> None:
         """Keep the code's state for the attempts after this one. Raises as `Checkpoints.save`."""

@@ -8,7 +8,14 @@ import traceback
 import msgspec
 
 from castwork.model.codec import encode_value
-from castwork.model.errors import DefinitionError, InvalidArguments, LeaseLost, PayloadTooLarge
+from castwork.model.errors import (
+    DefinitionError,
+    InvalidArguments,
+    LeaseLost,
+    NoJsonForm,
+    PayloadTooLarge,
+    ProcessDied,
+)
 from castwork.model.option_values import seconds
 from castwork.model.position import Position
 from castwork.model.record import ErrorInfo, cancelled_error
@@ -96,7 +103,7 @@ _SOONEST, _LATEST = 0.5, 30.0
 _SIGNALS = (LeaseLost, Discard, Retry)
 
 #: Exceptions that another attempt would raise again.
-_HOPELESS = (InvalidArguments, PayloadTooLarge, DefinitionError)
+_HOPELESS = (InvalidArguments, NoJsonForm, PayloadTooLarge, DefinitionError)
 
 _UNSAID = (
     "the function returned an async iterator: annotate it with -> AsyncIterator[...], so that its"
@@ -168,6 +175,8 @@ def _may_retry(attempt: Attempt, error: Exception) -> bool:
     """Whether the function's options let an attempt that ended like this be followed by another."""
     if attempt.runnable is None:
         return False
+    if isinstance(error, ProcessDied):  # no exception of the code's, which the options are about
+        return True
     settings = attempt.runnable.function.settings
     if settings.retry_on is not None:
         return isinstance(error, settings.retry_on)

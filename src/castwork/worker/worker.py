@@ -24,6 +24,8 @@ from castwork.store.reads import BlockingReads
 from castwork.store.register import Register
 from castwork.tasks.catalog import Catalog, Served
 from castwork.tasks.chain import Chain
+from castwork.tasks.declared import place_of
+from castwork.tasks.resource import is_child
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.bound import Bound
 from castwork.worker.callers.choose import Callers
@@ -32,6 +34,7 @@ from castwork.worker.hung import Hung
 from castwork.worker.journal import tell_served
 from castwork.worker.lease import LeaseKeeper
 from castwork.worker.preparation import Preparation
+from castwork.worker.processes.pool import Bounds, Pool
 from castwork.worker.quarantine import Quarantine
 from castwork.worker.queue_roles import QueueRoles
 from castwork.worker.reader import Reader
@@ -127,6 +130,7 @@ class Worker:
         self._started_at = time.time()
         self.id = self._connections.new_worker_id()
         threads = self._make_threads()
+        self._pool = self._make_pool()
         try:
             await self._make_roles(threads)
             await self._serve()
@@ -134,6 +138,7 @@ class Worker:
             for reader in self._readers:
                 await reader.close()
             threads.shutdown(wait=False, cancel_futures=True)
+            await self._pool.close()
 
     def _stop_stuck(self, reason: str) -> None:
         """Stop as only a new process helps; without anyone to replace this one, go on."""
@@ -211,9 +216,29 @@ class Worker:
         count = self._all_slots + _LENDERS
         return ThreadPoolExecutor(count, thread_name_prefix="castwork-task")
 
+    def _make_pool(self) -> Pool:
+        """A pool of child processes, of which each starts when it is needed."""
+        if is_child():
+            raise DefinitionError(
+                "the program runs a worker while a child process of one imports it: put what it"
+                ' does, but for declarations, under `if __name__ == "__main__":`'
+            )
+        settings = self._settings
+        modules = {
+            place_of(function).module
+            for function in self._catalog
+            if function.settings.run_in == "process" and function.store in self._stores
+        }
+        bounds = Bounds(
+            settings.pool_size or os.cpu_count() or 1,
+            settings.pool_max_tasks,
+            settings.pool_max_memory,
+        )
+        return Pool(bounds, sorted(modules))
+
     async def _make_roles(self, threads: ThreadPoolExecutor) -> None:
         limits = self._app_settings.limits
-        callers = Callers(threads, limits, self._around)
+        callers = Callers(threads, self._pool, limits, self._around)
         shared: Reader | None = None
         bound = None
         if len(self._stores) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import cast
 
 from castwork.cli.options import (
     Burst,
@@ -19,6 +20,9 @@ from castwork.cli.options import (
     MaxMemory,
     MaxTasks,
     Module,
+    PoolMaxMemory,
+    PoolMaxTasks,
+    PoolSize,
     Queues,
     Redis,
 )
@@ -40,6 +44,9 @@ def worker(  # noqa: PLR0913, PLR0917 - options are arguments
     burst: Burst = False,
     max_tasks: MaxTasks = None,
     max_memory: MaxMemory = None,
+    pool_size: PoolSize = None,
+    pool_max_tasks: PoolMaxTasks = None,
+    pool_max_memory: PoolMaxMemory = None,
     health_port: HealthPort = None,
     health_file: HealthFile = None,
     log_level: LogLevel = None,
@@ -48,13 +55,15 @@ def worker(  # noqa: PLR0913, PLR0917 - options are arguments
     mark: Mark = "",
 ) -> None:
     """Run tasks. SIGTERM lets the running ones finish; a second one ends at once."""
-    options = WorkerOptions()
-    if concurrency is not None:
-        options["concurrency"] = concurrency
-    if lease is not None:
-        options["lease"] = lease
-    if grace is not None:
-        options["grace"] = grace
+    said = {
+        "concurrency": concurrency,
+        "lease": lease,
+        "grace": grace,
+        "pool_size": pool_size,
+        "pool_max_tasks": pool_max_tasks,
+        "pool_max_memory": pool_max_memory,
+    }
+    options = cast("WorkerOptions", {name: one for name, one in said.items() if one is not None})
     arguments = WorkerArguments(module, redis, _split(queues), options, lifeline, mark)
     arguments.bounds = Bounds(burst, max_tasks, max_memory)
     arguments.health = Health(health_port, health_file)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-from pathlib import Path
 
 import msgspec
 
 from castwork.app import App
 from castwork.cli.supervise.watched import WatchedWorker
 from castwork.model.errors import ServerError
+from castwork.model.memory import memory_mb
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between looks.
 _INTERVAL = 0.25
-
-_STATM = Path("/proc/self/statm")
 
 
 class Bounds(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,13 +68,3 @@ async def _is_done(app: App, worker: WatchedWorker) -> bool:
     served = set(worker.describe().queues)
     waiting = [info for info in await app.queues() if info.name in served]
     return not any(info.depth or info.due for info in waiting)
-
-
-def memory_mb() -> int:
-    """Megabytes of memory that this process has; elsewhere than on Linux that it ever had."""
-    import resource
-
-    if _STATM.exists():
-        return int(_STATM.read_text().split()[1]) * resource.getpagesize() >> 20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak >> (20 if sys.platform == "darwin" else 10)

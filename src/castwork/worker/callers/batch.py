@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Sequence
 from contextvars import copy_context
@@ -37,31 +36,25 @@ class _Member:
         item: the item.
         cost: what the item costs.
         common: what the items of a call have in common.
-        timeout: seconds that the call may take; None for no bound.
         value: done when the item's result is there.
     """
 
-    __slots__ = ("attempt", "common", "cost", "item", "timeout", "value")
+    __slots__ = ("attempt", "common", "cost", "item", "value", "_timeout")
 
     def __init__(self, attempt: Attempt, item: Any, batch: Batch) -> None:
         self.attempt = attempt
         self.item = item
         self.cost = float(batch.cost(item)) if batch.cost is not None else 0.0
         self.common = batch.same(item) if batch.same is not None else None
-        self.timeout = attempt.deadline - time.monotonic() if attempt.deadline else None
         self.value: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def wait(self) -> None:
         """Wait for a call: the timeout is for that, and the task has not begun."""
-        self.attempt.deadline, self.attempt.started_at = self.attempt.expires, None
+        self._timeout = self.attempt.wait_to_begin()
 
     def begin(self) -> None:
         """Be in a call from now on."""
-        attempt = self.attempt
-        attempt.started_at = time.time()
-        if self.timeout is not None:
-            ends = time.monotonic() + self.timeout
-            attempt.deadline = min(ends, attempt.expires or ends)
+        self.attempt.begin_now(self._timeout)
 
     def differs(self, lead: _Member) -> bool:
         """Whether the items may not share a call; so do those that cannot even be compared."""
@@ -101,10 +94,10 @@ class Batcher:
         """Run one task: wait for the call that its item is in, and return its result."""
         [item] = msgspec.structs.astuple(arguments)
         member = _Member(attempt, item, self._batch)
+        member.wait()
         if attempt.crashes >= _SUSPECT:  # it has the worker for itself: it keeps its slot
             await self._run([member])
             return await member.value
-        member.wait()
         lending = attempt.origin.lending
         self._waiting.append(member)
         lending.gather(attempt)

@@ -14,10 +14,12 @@ from castwork.tasks.function import TaskFunction
 from castwork.worker.attempt import Attempt
 from castwork.worker.callers.batch import batch_caller
 from castwork.worker.callers.coroutine import coroutine_caller
+from castwork.worker.callers.process import process_caller
 from castwork.worker.callers.stream import stream_caller
 from castwork.worker.callers.subject import call_of
 from castwork.worker.callers.thread import thread_caller
 from castwork.worker.outcome import NotKept
+from castwork.worker.processes.pool import Pool
 from castwork.worker.runnable import Caller, Runnable
 
 
@@ -36,11 +38,13 @@ class Callers:
     Args:
         threads: runs functions that are not coroutines.
         limits: bounds on outputs.
+        pool: runs functions that are to run in child processes.
         around: the wrappers that are called around each call.
     """
 
-    def __init__(self, threads: Executor, limits: Limits, around: Chain) -> None:
+    def __init__(self, threads: Executor, pool: Pool, limits: Limits, around: Chain) -> None:
         self._threads = threads
+        self._pool = pool
         self._limits = limits
         self._around = around
 
@@ -57,6 +61,8 @@ class Callers:
             return coroutine_caller(function)
         if kind is Kind.GENERATOR:
             return stream_caller(function, self._limits)
+        if function.settings.run_in == "process":
+            return process_caller(function, self._pool)
         return thread_caller(function, self._threads, self._around)
 
     def _wrapped(self, function: TaskFunction[Any, Any], call: Caller) -> Caller:

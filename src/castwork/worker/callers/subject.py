@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 
 from castwork.model.call_options import CallSettings
+from castwork.model.entry import Meta
 from castwork.tasks.call import Call
+from castwork.tasks.function import TaskFunction
 from castwork.worker.attempt import Attempt
 
 
@@ -19,7 +21,20 @@ def call_of(attempt: Attempt, arguments: msgspec.Struct) -> Call[Any]:
         arguments: its arguments, defaults included.
     """
     assert attempt.runnable is not None
-    function, meta = attempt.runnable.function, attempt.meta
+    return call_with(attempt.runnable.function, attempt.meta, attempt.args, arguments)
+
+
+def call_with(
+    function: TaskFunction[Any, Any], meta: Meta | None, args: bytes, arguments: msgspec.Struct
+) -> Call[Any]:
+    """A call of a function.
+
+    Args:
+        function: the function.
+        meta: what the task carries beside its call.
+        args: the arguments as JSON.
+        arguments: the arguments decoded, defaults included.
+    """
     told = CallSettings()
     if meta is not None:
         told = CallSettings(
@@ -30,4 +45,4 @@ def call_of(attempt: Attempt, arguments: msgspec.Struct) -> Call[Any]:
         )
     values = msgspec.structs.astuple(arguments)
     named = dict(zip(function.signature.parameters, values, strict=True))
-    return Call(function, attempt.args, told=told, arguments=named)
+    return Call(function, args, told=told, arguments=named)
