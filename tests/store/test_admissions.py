@@ -105,7 +105,7 @@ class Life(RuleBasedStateMachine):
 
     def add(self, kind: str) -> None:
         self.count += 1
-        task_id = own_id("q", f"{kind}_{self.count:03d}")
+        task_id = own_id("q", f"{self.count:03d}{kind}")  # in their order, also within a ms
         named = NamedTask(task_id, Priority.NORMAL, Entry(b"f", b"-", b"{}", task_id).call)
         if "0" in kind:
             named.meta, named.is_serial = encode_meta(Meta(serial="f 0")), True

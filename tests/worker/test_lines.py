@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.eventually import eventually
 
 from castwork import (
@@ -25,7 +23,6 @@ from castwork import (
     current,
 )
 from castwork.model.errors import DefinitionError
-from castwork.model.limits import in_order
 from castwork.testing import running
 
 NOW = Backoff(base=0.001)
@@ -284,12 +281,3 @@ def test_what_others_write_has_no_tenant(app: App) -> None:
 
         @app.task(stream="orders", serial_by="tenant")
         async def write(doc: str) -> None: ...
-
-
-@given(st.lists(st.sampled_from([None, "tenant", "model"])))
-def test_limits_of_one_tenant_are_taken_first(whose: list[str | None]) -> None:
-    order = in_order([AtOnce(1, by=by) for by in whose])
-    width = {"tenant": 0, "model": 1, None: 2}
-    ranks = [width[one.by] for _, one in order]  # type: ignore[index]
-    assert ranks == sorted(ranks)
-    assert sorted(number for number, _ in order) == list(range(len(whose)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, Unpack, get_type_hints, overload
 
 from castwork.model.batch import Batch
 from castwork.model.credentials import CredentialSource
 from castwork.model.definable import check_definable
 from castwork.model.errors import DefinitionError
+from castwork.model.limits import AtOnce, Rate
 from castwork.model.option_values import refuse_unknown
 from castwork.model.queue import Queue, QueueSettings
 from castwork.model.settings import AppSettings
@@ -241,7 +242,12 @@ class TaskDeclarations:
         return store
 
     def queue(
-        self, name: str, *, max_depth: int = 0, concurrency: int | None = None
+        self,
+        name: str,
+        *,
+        max_depth: int = 0,
+        concurrency: int | None = None,
+        limits: Sequence[Rate | AtOnce] = (),
     ) -> PublicQueue:
         """A queue, with its bounds; the same object for the same name.
 
@@ -252,9 +258,12 @@ class TaskDeclarations:
             max_depth: tasks waiting and running after which `enqueue` raises `QueueFull`; 0 for no
                 bound.
             concurrency: tasks of the queue that one worker runs at once.
+            limits: a list of `Rate` and `AtOnce`, which hold over all workers and functions; by
+                `tenant`, `owner` or a function of the `Call`.
 
         Raises:
-            DefinitionError: the queue has other bounds already, or adopts a stream.
+            DefinitionError: the queue has other bounds already, or adopts a stream that cannot
+                have them.
         """
-        settings = QueueSettings(max_depth, concurrency)
+        settings = QueueSettings(max_depth, concurrency, limits)
         return self._catalog.declare_queue(name, settings if settings != QueueSettings() else None)

@@ -134,17 +134,38 @@ def limits(name: str, given: Any) -> tuple[Limit, ...]:
     )
 
 
-def in_order(given: Sequence[Limit]) -> list[tuple[int, Limit]]:
-    """Limits with their positions, in the order in which tasks take them.
+def queue_limits(name: str, given: Any) -> tuple[Limit, ...]:
+    """The check of the limits of a queue, whose tasks are of several functions."""
+    checked = limits(name, given)
+    for one in checked:
+        if isinstance(one.by, str) and one.by not in _WHOSE:
+            raise DefinitionError(
+                f"{name}: by is {one.by!r:.60}: a queue's tasks are of several functions: give"
+                " 'tenant', 'owner' or a function of the call, or limit the function"
+            )
+    return checked
+
+
+def refuse_whose(name: str, given: Sequence[Limit]) -> None:
+    """Refuse limits that entries which others write cannot have.
+
+    Raises:
+        DefinitionError: one is by tenant or owner.
+    """
+    for one in given:
+        if one.by in _WHOSE:
+            raise DefinitionError(
+                f"{name}: entries that others write have no {one.by}: name an argument, or give a"
+                " function of the call"
+            )
+
+
+def rank(limit: Limit) -> tuple[int, bool]:
+    """Where a limit stands among those that a task takes one after the other.
 
     A task that waits for a limit keeps its place at those before it. So limits of one tenant or
     owner come first, then others with a key, then those without; else the tasks of one tenant that
     wait for each other would take the places of all tenants. Among equals, places come first.
     """
-
-    def rank(numbered: tuple[int, Limit]) -> tuple[int, bool]:
-        limit = numbered[1]
-        width = 2 if limit.by is None else 0 if limit.by in _WHOSE else 1
-        return width, isinstance(limit, Rate)
-
-    return sorted(enumerate(given), key=rank)
+    width = 2 if limit.by is None else 0 if limit.by in _WHOSE else 1
+    return width, isinstance(limit, Rate)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from castwork.model.errors import DefinitionError
+from castwork.model.limits import AtOnce, Rate, queue_limits, refuse_whose
 from castwork.model.names import quoted
-from castwork.model.option_values import count, settle
+from castwork.model.option_values import Check, count, settle
 from castwork.model.states import Priority
 
 #: The consumer group on castwork's own streams.
@@ -14,6 +17,13 @@ GROUP = "workers"
 
 #: Seconds for which an entry is left to a consumer of another program, which renews no lease.
 FOREIGN_LEASE = 300.0
+
+
+_CHECKS: dict[str, Check] = {
+    "max_depth": count(least=0),
+    "concurrency": count(optional=True),
+    "limits": queue_limits,
+}
 
 
 class QueueSettings(msgspec.Struct):
@@ -24,13 +34,16 @@ class QueueSettings(msgspec.Struct):
             0 for no bound.
         concurrency: tasks of this queue that one worker runs at once; None for the
             worker's own setting.
+        limits: how often attempts of its tasks may begin, and how many may run at once, over all
+            workers and functions.
     """
 
     max_depth: int = 0
     concurrency: int | None = None
+    limits: Sequence[Rate | AtOnce] = ()
 
     def __post_init__(self) -> None:
-        settle(self, {"max_depth": count(least=0), "concurrency": count(optional=True)})
+        settle(self, _CHECKS)
 
     def become(self, other: QueueSettings) -> None:
         """Take over what other settings say."""
@@ -133,13 +146,15 @@ def adopted_queue(
         foreign_lease: seconds for which an entry is left to a consumer of another program.
 
     Raises:
-        DefinitionError: the bounds have a `max_depth`.
+        DefinitionError: the bounds have a `max_depth`, or limits by tenant or owner.
     """
     if settings is not None and settings.max_depth:
         raise DefinitionError(
             f"queue {name!r}: max_depth cannot hold for stream {stream!r}, which others write:"
             " leave it out, and have the writers bound the stream"
         )
+    if settings is not None:
+        refuse_whose(f"queue {name!r}: limits", settings.limits)
     lanes = (*_OWN_LANES, Lane("stream", 0.2))
     return Queue(
         name or stream,

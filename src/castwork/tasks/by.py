@@ -23,19 +23,26 @@ def key_of(by: By, signature: Signature) -> Callable[[Call[Any]], str]:
         DefinitionError: no argument has that name, or an argument is named like a field.
     """
     if callable(by):
-        return lambda call: _text(by(call))
+        return key_of_any(by)
     if by in _FIELDS:
         if by in signature.parameters:
             raise DefinitionError(
                 f"{by!r} is an argument and a field of each task: give a function of the call"
             )
-        return lambda call: str(getattr(call, by))
+        return key_of_any(by)
     if by not in signature.parameters:
         raise DefinitionError(
             f"no argument is named {by!r}; there are: {', '.join(signature.parameters) or 'none'},"
             " and tenant and owner"
         )
     return lambda call: _text(_argument(call, by))
+
+
+def key_of_any(by: By) -> Callable[[Call[Any]], str]:
+    """The same for calls of any function: by `tenant`, `owner`, or a function of the call."""
+    if callable(by):
+        return lambda call: _text(by(call))
+    return lambda call: str(getattr(call, by))
 
 
 def _argument(call: Call[Any], name: str) -> Any:

@@ -10,6 +10,7 @@ from castwork.model.codec import decode_any
 from castwork.model.entry import wire_name as encoded_name
 from castwork.model.errors import DefinitionError, TaskNotFound, UnknownTask
 from castwork.model.ids import prefix_of
+from castwork.model.limits import refuse_whose
 from castwork.model.origin import is_declared_again
 from castwork.model.queue import Queue, QueueSettings, adopted_queue, check_queue_name
 from castwork.model.task_options import TaskSettings
@@ -82,6 +83,8 @@ class Catalog:
                 raise DefinitionError(
                     f"queue {name!r}: max_depth cannot hold for a stream that others write"
                 )
+            if self._adopted_as(name):
+                refuse_whose(f"queue {name!r}: limits", settings.limits)
             store.queue.settings.become(settings)
         return self._handles.setdefault(name, PublicQueue(name, lambda: self._store_named(name)))
 
@@ -238,6 +241,10 @@ class Catalog:
     def add_following(self, function: Function) -> None:
         """Register a function of tasks that follow the ends of others; nobody else enqueues it."""
         self._following[function.wire_name] = function
+
+    def is_following(self, function: Function) -> bool:
+        """Whether a function tells the ends of others' tasks, which is no work of its own."""
+        return function.wire_name in self._following
 
     def _abandon(self, function: Function) -> None:
         """Let another function adopt a function's stream."""

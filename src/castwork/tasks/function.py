@@ -26,7 +26,7 @@ from castwork.tasks.chain import Chain
 from castwork.tasks.context import attempt_here
 from castwork.tasks.end_hooks import EndHook, EndHooks, Final, add_hook
 from castwork.tasks.inheriting import inherited
-from castwork.tasks.limited import Limited
+from castwork.tasks.limited import limits_of_function
 from castwork.tasks.many import Outcome, enqueue_encoded, tasks_of
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
@@ -98,16 +98,13 @@ class TaskFunction(Generic[P, R]):
         self._key_by = key_of(settings.key_by, signature) if settings.key_by is not None else None
         self._plan = self._make_plan(self.call_settings)
         #: The limits of the tasks; None without any.
-        self.limited: Limited | None = None
-        if settings.limits or settings.serial_by is not None:
-            adopts = store.queue.stream is not None
-            self.limited = Limited(settings, signature, adopts=adopts)
+        adopts = store.queue.stream is not None
+        self.limited = limits_of_function(settings, signature, adopts=adopts)
         #: Decodes a result.
         self.decode_result = make_decoder(
             signature.result_type() if settings.result is None else settings.result,
             f"task function {settings.name!r}, result",
         )
-        adopts = store.queue.stream is not None
         #: Decodes a task's arguments; entries of an adopted stream hold them as text.
         self.decode_arguments = signature.decode_text if adopts else signature.decode
         #: Calls the function with decoded arguments.

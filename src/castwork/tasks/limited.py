@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from castwork.model.entry import wire_name
-from castwork.model.errors import DefinitionError
-from castwork.model.limits import AtOnce, Limit, in_order
+from castwork.model.limits import AtOnce, Limit, rank, refuse_whose
 from castwork.model.signature import Signature
 from castwork.model.task_options import TaskSettings
-from castwork.tasks.by import By, key_of
+from castwork.tasks.by import By, key_of, key_of_any
 from castwork.tasks.call import Call
 
 #: Letters of a key that stands on the server as it is.
@@ -44,28 +43,35 @@ class LimitOf(NamedTuple):
         return isinstance(self.limit, AtOnce)
 
 
-class Limited:
-    """The limits of a function's tasks, and the line in which each stands.
+class _Declared(NamedTuple):
+    """A limit as it was declared.
 
-    Args:
-        settings: the function's.
-        signature: the function's.
-        adopts: whether the tasks are entries that others write.
-
-    Raises:
-        DefinitionError: no argument has the name of a `by`, or what others write has no such thing.
+    Attributes:
+        prefix: what stands before the key in its name on the server.
+        limit: the limit.
+        by: gives a call's key; None for one key.
     """
 
-    def __init__(self, settings: TaskSettings, signature: Signature, *, adopts: bool) -> None:
-        scope = wire_name(settings.name).decode()
-        self._limits: list[tuple[str, Limit, _KeyOf | None]] = []
-        for number, limit in in_order(settings.limits):
-            by = None if limit.by is None else _key_of(limit.by, "limits", signature, adopts)
-            kind = "a" if isinstance(limit, AtOnce) else "r"
-            self._limits.append((f"{scope} {number}{kind} ", limit, by))
-        self._line, self._serial_by = f"{scope} s ", None
-        if settings.serial_by is not None:
-            self._serial_by = _key_of(settings.serial_by, "serial_by", signature, adopts)
+    prefix: str
+    limit: Limit
+    by: _KeyOf | None
+
+
+class Limited:
+    """The limits of a function's tasks in a queue, and the lines in which they stand.
+
+    Args:
+        declared: the limits.
+        line: what stands before the key in a line's name; empty where there are no lines.
+        serial_by: gives a call's key of its line.
+    """
+
+    def __init__(
+        self, declared: Iterable[_Declared], line: str = "", serial_by: _KeyOf | None = None
+    ) -> None:
+        self._declared = sorted(declared, key=lambda one: rank(one.limit))
+        self._line = line
+        self._serial_by = serial_by
 
     def of(self, call: Call[Any]) -> list[LimitOf]:
         """The limits of a call, in the order in which tasks take them.
@@ -73,9 +79,9 @@ class Limited:
         Raises what the user's functions raise.
         """
         found = []
-        for name, limit, by in self._limits:
+        for prefix, limit, by in self._declared:
             key = "" if by is None else by(call)
-            found.append(LimitOf(name + _short(key), key, limit))
+            found.append(LimitOf(prefix + _short(key), key, limit))
         return found
 
     def line_of(self, call: Call[Any]) -> str:
@@ -85,14 +91,52 @@ class Limited:
         """
         return "" if self._serial_by is None else self._line + _short(self._serial_by(call))
 
+    def beside(self, other: Limited | None) -> Limited:
+        """These limits, those of the queue, and the limits and lines of a function."""
+        if other is None:
+            return self
+        return Limited([*other._declared, *self._declared], other._line, other._serial_by)
 
-def _key_of(by: By, option: str, signature: Signature, adopts: bool) -> _KeyOf:
-    if adopts and by in ("tenant", "owner"):
-        raise DefinitionError(
-            f"{option}: entries that others write have no {by}: name an argument, or give a"
-            " function of the call"
-        )
-    return key_of(by, signature)
+
+def limits_of_function(
+    settings: TaskSettings, signature: Signature, *, adopts: bool
+) -> Limited | None:
+    """The limits and lines of a task function; None without any.
+
+    Args:
+        settings: the function's.
+        signature: the function's.
+        adopts: whether the tasks are entries that others write.
+
+    Raises:
+        DefinitionError: no argument has the name of a `by`, or what others write has no such thing.
+    """
+    by = settings.serial_by
+    if not settings.limits and by is None:
+        return None
+    if adopts:
+        refuse_whose("limits", settings.limits)
+        if by is not None:
+            refuse_whose("serial_by", [AtOnce(1, by=by)])
+    scope = wire_name(settings.name).decode()
+    declared = _declared(scope, settings.limits, lambda one: key_of(one, signature))
+    return Limited(declared, f"{scope} s ", None if by is None else key_of(by, signature))
+
+
+def limits_of_queue(limits: Sequence[Limit]) -> Limited | None:
+    """The limits of all tasks of a queue; None without any."""
+    return Limited(_declared("", limits, key_of_any)) if limits else None
+
+
+def _declared(
+    scope: str, limits: Sequence[Limit], key_by: Callable[[By], _KeyOf]
+) -> list[_Declared]:
+    found = []
+    for number, limit in enumerate(limits):
+        kind = "a" if isinstance(limit, AtOnce) else "r"
+        by = None if limit.by is None else key_by(limit.by)
+        found.append(_Declared(f"{scope} {number}{kind} ", limit, by))
+    return found
 
 
 def _short(key: str) -> str:

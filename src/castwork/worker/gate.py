@@ -67,7 +67,7 @@ class Gate:
             return None  # it ends without its code being called
         limits: Sequence[LimitOf] = ()
         line = attempt.meta.serial if attempt.meta is not None else ""
-        limited = attempt.runnable.function.limited
+        limited = attempt.runnable.limited
         try:
             if limited is not None:
                 call = call_of(attempt, arguments)

@@ -44,7 +44,8 @@ class QueueRoles:
         self.gate = Gate(workload, admissions)
         self.waker: Waker | None = None
         # A function may be enqueued into other queues, too, so each queue has one.
-        if any(one.limited is not None and not one.is_remote for one in catalog):
+        some_are_limited = any(one.limited is not None and not one.is_remote for one in catalog)
+        if store.queue.settings.limits or some_are_limited:
             self.waker = Waker(
                 admissions,
                 store.queue.name,

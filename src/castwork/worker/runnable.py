@@ -24,7 +24,7 @@ class Runnable:
         timeout: seconds that an attempt may take, None for no bound.
         result_ttl_ms: milliseconds that a result is kept.
         gathers: whether an attempt waits for a call with others, and needs no slot of its own.
-        is_limited: whether an attempt may have to wait until a limit has room.
+        limited: the limits of its tasks, those of the queue included; None without any.
         hooked: whether somebody wants to hear of ends of its tasks.
     """
 
@@ -34,7 +34,7 @@ class Runnable:
         "function",
         "gathers",
         "hooked",
-        "is_limited",
+        "limited",
         "name",
         "result_ttl_ms",
         "timeout",
@@ -48,5 +48,5 @@ class Runnable:
         self.timeout = function.settings.timeout
         self.result_ttl_ms = function.result_ttl_ms
         self.gathers = function.settings.batch is not None
-        self.is_limited = function.limited is not None
+        self.limited = function.limited
         self.hooked = function.is_hooked

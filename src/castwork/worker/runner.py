@@ -179,7 +179,7 @@ class Runner:
         # has just ended, whose context variables the next attempt must not see.
         context = self._context.copy()
         assert attempt.runnable is not None
-        is_limited = attempt.runnable.is_limited or attempt.is_serial
+        is_limited = attempt.runnable.limited is not None or attempt.is_serial
         run = self._run_limited if is_limited else self._run
         attempt.runner = self._loop.create_task(run(attempt), name=attempt.task_id, context=context)
         self._announcer.arm()

@@ -13,6 +13,7 @@ from castwork.model.ids import PlaceNames, lane_suffix, producer_of
 from castwork.model.safe_text import printable
 from castwork.model.states import TaskState
 from castwork.tasks.catalog import Catalog
+from castwork.tasks.limited import limits_of_queue
 from castwork.worker.attempt import Attempt
 from castwork.worker.callers.choose import Callers
 from castwork.worker.outcome import (
@@ -60,6 +61,7 @@ class Understanding:
         self._callers = callers
         self._unknown_grace = unknown_grace
         self._limited: dict[bytes, Runnable] = {}
+        self._of_queue = limits_of_queue(workload.queue.settings.limits)
         self._told: set[str] = set()
 
     def understand(self, attempt: Attempt, now_ms: int) -> Outcome | None:
@@ -129,7 +131,9 @@ class Understanding:
                 self._tell_unknown(name)
                 raise UnknownTask(f"no task function is named {name!r}")
             runnable = self._callers.runnable(function)
-            known = self._limited if runnable.is_limited else self.runnables
+            if self._of_queue is not None and not self._catalog.is_following(function):
+                runnable.limited = self._of_queue.beside(runnable.limited)
+            known = self.runnables if runnable.limited is None else self._limited
             known[wire_name] = runnable
         return runnable
 
