@@ -16,7 +16,7 @@ import pytest
 import redis
 from tests.eventually import eventually
 
-from castwork import App, Backoff, Task, current
+from castwork import App, AtOnce, Backoff, Task, current
 from castwork.model.states import Priority
 from castwork.worker.attempt import Attempt
 
@@ -172,6 +172,29 @@ async def test_a_drained_task_costs_a_fifth_of_a_command(
     assert counts["evalsha"] + counts["eval"] <= groups + 25
     assert counts["reads"] <= count * 0.044
     assert total <= count * 0.22
+
+
+async def test_tasks_that_pass_a_limit_share_two_scripts_more(
+    own_url: str, look: redis.Redis
+) -> None:
+    count = 1000
+    async with App(own_url) as app:
+
+        @app.task(queue="q", limits=[AtOnce(100_000, by="number")])
+        async def limited(number: int) -> int:
+            return number
+
+        tasks = await limited.enqueue_many(range(count))
+        counted = Counted(look)
+        async with app.worker(concurrency=100, lease=60.0, scheduler_interval=60.0):
+            await asyncio.gather(*(task.result(timeout=30) for task in tasks))
+            counts, total = counted.since(), counted.total()
+
+    # Fenced one by one, as a place is given to one attempt; nothing is parked.
+    assert counts["xpending"] <= count + 5
+    assert counts["xclaim"] == counts["xadd"] == 0
+    assert counts["evalsha"] + counts["eval"] <= 6 * count / 50
+    assert total <= 14 * count
 
 
 async def test_a_task_on_an_idle_worker_costs_one_read_and_two_scripts(

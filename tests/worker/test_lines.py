@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 from tests.eventually import eventually
+from tests.worker.conftest import MakeRoles
 
 from castwork import (
     App,
@@ -20,6 +21,7 @@ from castwork import (
     Task,
     TaskDead,
     TaskState,
+    TaskStatus,
     current,
 )
 from castwork.model.errors import DefinitionError
@@ -233,6 +235,35 @@ async def test_a_worker_whose_function_does_not_say_so_keeps_to_the_line_all_the
     assert together.most == 1
 
 
+async def test_followers_go_on_where_no_function_says_so(
+    app: App, server_url: str, namespace: str
+) -> None:
+    """A worker looks after lines also where only the producers name them."""
+
+    @app.remote(queue="q", serial_by="doc")
+    async def write(name: str, doc: str = "a") -> None: ...
+
+    first_worker = App(server_url, settings=AppSettings(namespace=namespace))
+    other = App(server_url, settings=AppSettings(namespace=namespace))
+    begun: list[str] = []
+
+    async def code(name: str, doc: str = "a") -> None:
+        begun.append(name)
+        if name == "first":
+            raise Retry(after=3600)
+
+    for one in (first_worker, other):
+        one.task(queue="q", name="write")(code)
+    async with app:
+        async with first_worker, first_worker.worker():
+            first, second = await write.enqueue("first"), await write.enqueue("second")
+            await held(app, 1)
+        assert await first.cancel(timeout=5)
+        async with other, other.worker(scheduler_interval=0.05):
+            await second.result(timeout=10)
+    assert begun == ["first", "second"]
+
+
 async def test_lines_limits_keys_and_bounds_together(
     app: App, plain: redis.Redis, namespace: str
 ) -> None:
@@ -263,6 +294,37 @@ async def test_lines_limits_keys_and_bounds_together(
         await app.queue("q").until_idle(timeout=10)
         keys = f"{{{namespace}:q}}:limits:*"
         await eventually(lambda: not list(plain.scan_iter(keys)), what="nothing stays behind")
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+async def test_an_attempt_that_has_lost_its_lease_leaves_the_line_as_it_is(
+    app: App, make_roles: MakeRoles, plain: redis.Redis, namespace: str, hooked: bool
+) -> None:
+    go = asyncio.Event()
+
+    @app.task(queue="q", serial_by="doc")
+    async def write(doc: str) -> None:
+        await go.wait()
+
+    if hooked:
+
+        @write.on_end
+        async def tell(status: TaskStatus) -> None: ...
+
+    task = await write.enqueue("a")
+    alice = await make_roles("alice")
+    await alice.fetcher.claim(1)
+    await eventually(lambda: alice.gate.inside)
+    lane = f"{{{namespace}:q}}:stream:normal"
+    [entry] = plain.xpending_range(lane, "workers", "-", "+", 1)
+    plain.hset(f"{{{namespace}:q}}:robbed", "alice", entry["message_id"])
+    plain.xclaim(lane, "workers", "bob", 0, [entry["message_id"]])
+    go.set()
+    await eventually(lambda: not len(alice.workload))
+    await alice.finisher.drain()
+    await alice.gate.drain()
+    assert alice.finisher.counts == {"lease_lost": 1}
+    assert plain.hexists(f"{{{namespace}:q}}:limits:turns", task.id)
 
 
 @pytest.mark.parametrize(

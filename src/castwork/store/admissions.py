@@ -137,6 +137,10 @@ class Admissions:
                 args += limit
         return _seconds(await self._place.run(LEAVE_LIMITS, self._keys, args))
 
+    async def are_some_held(self) -> bool:
+        """Whether limits hold back any task of the queue."""
+        return bool(await self._place.call("ZCARD", self._place.keys.waiters))
+
     async def wake(self) -> float | None:
         """Queue what was held back and has room now; returns as `leave`."""
         return _seconds(await self._place.run(WAKE_LIMITS, self._keys, [_COUNT]))

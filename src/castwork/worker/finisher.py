@@ -139,6 +139,7 @@ class Finisher:
     async def _finish(self, group: Sequence[tuple[Attempt, Finish]], ended: EndedTasks) -> None:
         stored = await self._outcomes.finish(ended)
         counts, held = self.counts, self._workload.held
+        is_limited = self._gate.is_used
         for number, (attempt, outcome) in enumerate(group):
             if stored is not None and not stored[number]:
                 self._lost(attempt)
@@ -149,8 +150,10 @@ class Finisher:
             held[attempt.lane].pop(attempt.entry_id, None)
             if attempt.meta is not None:
                 self._free(attempt)
-        if self._gate.is_used:
-            self._gate.leave([attempt for attempt, _ in group], for_good=True)
+                is_limited = is_limited or attempt.is_serial
+        if is_limited:
+            ended_here = [a for i, (a, _) in enumerate(group) if stored is None or stored[i]]
+            self._gate.leave(ended_here, for_good=True)
         self._workload.signal()
 
     def _free(self, attempt: Attempt) -> None:
@@ -321,5 +324,5 @@ class Finisher:
     def _let_go(self, attempt: Attempt, kind: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self._workload.discard(attempt)
-        if self._gate.is_used:
+        if self._gate.is_used or attempt.is_serial:
             self._gate.leave([attempt], for_good=kind not in _GOES_ON)

@@ -7,12 +7,19 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from castwork.model.errors import ConnectionFailed, InvalidArguments, NotOpen, OutOfMemory
+from castwork.model.errors import (
+    CastworkError,
+    ConnectionFailed,
+    InvalidArguments,
+    NotOpen,
+    OutOfMemory,
+)
 from castwork.store.admissions import Admissions, Answer, Asked, Ended
 from castwork.tasks.limited import LimitOf
-from castwork.worker.attempt import Attempt
+from castwork.tasks.task import Task
+from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.callers.subject import call_of
 from castwork.worker.outcome import Bury, Drop, Held, Outcome, Release, describe
 from castwork.worker.workload import Workload
@@ -25,7 +32,26 @@ T = TypeVar("T")
 #: Attempts that ask in one call, at most: keeps one call short on the server.
 _GROUP = 64
 
+#: What becomes of an attempt that has not passed; None stands for no answer.
+_REFUSALS: dict[Answer | None, Outcome] = {
+    None: Release(started=False),
+    Answer.HELD: Held(),
+    Answer.LOST: Drop(),
+}
+
 _Waiting = tuple[Asked, "asyncio.Future[Answer | None]"]
+
+
+class _Passed(NamedTuple):
+    """What an attempt that has passed gives back.
+
+    Attributes:
+        places: its places.
+        in_line: whether its task leaves a line.
+    """
+
+    places: list[LimitOf]
+    in_line: bool
 
 
 class Gate:
@@ -38,21 +64,23 @@ class Gate:
         admissions: the limits on the server.
 
     Attributes:
-        inside: attempts that have passed, with their places.
+        inside: attempts that have passed, with what they give back.
         is_used: whether tasks with limits have come.
+        on_use: called when the first such task comes.
         on_plan: called with the seconds until something that was held back may have room.
     """
 
     def __init__(self, workload: Workload, admissions: Admissions) -> None:
-        self.inside: dict[Attempt, list[LimitOf]] = {}
+        self.inside: dict[Attempt, _Passed] = {}
         self.is_used = False
+        self.on_use: Callable[[], None] = lambda: None
         self.on_plan: Callable[[float | None], None] = lambda _: None
         self._workload = workload
         self._admissions = admissions
         self._loop = asyncio.get_running_loop()
         self._asking: list[_Waiting] = []
         self._asker: asyncio.Task[None] | None = None
-        self._leaving: list[tuple[Attempt, list[LimitOf], bool]] = []
+        self._leaving: list[tuple[Attempt, _Passed]] = []
         self._leaver: asyncio.Task[None] | None = None
 
     # -- in -----------------------------------------------------------------------------
@@ -60,7 +88,9 @@ class Gate:
     async def enter(self, attempt: Attempt) -> Outcome | None:
         """Wait for the server's answer; None when the attempt may begin, else its outcome."""
         assert attempt.runnable is not None
-        self.is_used = True
+        if not self.is_used:
+            self.is_used = True
+            self.on_use()
         try:
             arguments = attempt.runnable.decode(attempt.args)
         except InvalidArguments:
@@ -84,11 +114,19 @@ class Gate:
             info = describe(error, attempt=attempt.number, worker_id=self._workload.worker_id)
             return Bury(info)
         if answer is Answer.PASSED:
-            self.inside[attempt] = [limit for limit in limits if limit.is_place]
+            self.inside[attempt] = _Passed([one for one in limits if one.is_place], bool(line))
             return None
-        if answer is None:
-            return Release(started=False)
-        return Held() if answer is Answer.HELD else Drop()
+        if answer is Answer.HELD and attempt.ended_by is Ending.CANCEL:
+            await self._cancel(attempt)
+        return _REFUSALS[answer]
+
+    async def _cancel(self, attempt: Attempt) -> None:
+        """Cancel a task once more, whose cancel came while it was being held back."""
+        task: Task[bytes] = Task(attempt.task_id, self._workload.store, bytes)
+        try:
+            await task.cancel(attempt.cancel_reason, timeout=0)
+        except CastworkError as error:
+            logger.warning("the cancel of task %s is lost: %s", attempt.task_id, error)
 
     def _asked(self, attempt: Attempt, line: str, limits: Sequence[LimitOf]) -> Asked:
         specs = [limit.spec for limit in limits]
@@ -139,13 +177,13 @@ class Gate:
             attempts: the attempts; those without limits are left out.
             for_good: whether their tasks have ended, and so leave their lines.
         """
-        left = []
+        left: list[tuple[Attempt, _Passed]] = []
         for one in attempts:
-            places = self.inside.pop(one, None)
-            if places is None and for_good and one.meta is not None and one.meta.serial:
-                places = []  # it has ended without having begun
-            if places is not None:
-                left.append((one, places, for_good))
+            passed = self.inside.pop(one, None)
+            if passed is not None:
+                left.append((one, _Passed(passed.places, passed.in_line and for_good)))
+            elif for_good and one.is_serial:  # it has ended without having begun
+                left.append((one, _Passed([], in_line=True)))
         if left:
             self._leaving += left
             if self._leaver is None:
@@ -155,7 +193,7 @@ class Gate:
         try:
             while self._leaving:
                 group, self._leaving = self._leaving[:_GROUP], self._leaving[_GROUP:]
-                ended = [Ended(attempt, _specs(places), good) for attempt, places, good in group]
+                ended = [Ended(one, _specs(had.places), had.in_line) for one, had in group]
                 self.on_plan(await self._until_answered(partial(self._admissions.leave, ended)))
         finally:
             self._leaver = None

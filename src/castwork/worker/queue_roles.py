@@ -42,17 +42,13 @@ class QueueRoles:
         self.claims = claims
         admissions = store.admissions(worker_id, settings.lease)
         self.gate = Gate(workload, admissions)
-        self.waker: Waker | None = None
-        # A function may be enqueued into other queues, too, so each queue has one.
-        some_are_limited = any(one.limited is not None and not one.is_remote for one in catalog)
-        if store.queue.settings.limits or some_are_limited:
-            self.waker = Waker(
-                admissions,
-                store.queue.name,
-                interval=settings.scheduler_interval,
-                lease=settings.lease,
-            )
-            self.gate.on_plan = self.waker.plan
+        self.waker = Waker(
+            admissions,
+            store.queue.name,
+            interval=settings.scheduler_interval,
+            lease=settings.lease,
+        )
+        self.gate.on_use, self.gate.on_plan = self.waker.begin, self.waker.plan
         self.finisher = Finisher(workload, outcomes, self.gate)
         self.announcer = Announcer(workload, outcomes, after=settings.announce_after)
         understanding = Understanding(

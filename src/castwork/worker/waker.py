@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from castwork.model.dice import dice
+from castwork.model.errors import ServerError
 from castwork.store.admissions import Admissions, Healing
 from castwork.worker.turns import every
 
@@ -15,6 +16,9 @@ class Waker:
     Who ends wakes those who wait for the place at once, without this role. Every worker looks: each
     task is queued once. Now and then the places are looked at, too: those that lost workers had are
     given back.
+
+    It begins when a task with limits comes, or where some are held back already: other queues are
+    not looked at.
 
     Args:
         admissions: the limits on the server.
@@ -34,7 +38,12 @@ class Waker:
         self._heals_at = 0.0
         self._looks_at = 0.0
         self._sooner = asyncio.Event()
+        self._begun = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+
+    def begin(self) -> None:
+        """Look from now on."""
+        self._begun.set()
 
     def plan(self, wait: float | None) -> None:
         """Look in so many seconds, if no look comes sooner."""
@@ -43,8 +52,16 @@ class Waker:
 
     async def run(self) -> None:
         """Look until cancelled."""
+        if not await self._are_some_held():
+            await self._begun.wait()
         what = f"queue {self._queue}: what limits hold back was not looked at"
         await every(self._pass, what, patience=self._interval, sleep=self._sleep)
+
+    async def _are_some_held(self) -> bool:
+        try:
+            return await self._admissions.are_some_held()
+        except ServerError:
+            return True  # then looking tells
 
     async def _pass(self) -> float:
         if self._loop.time() >= self._heals_at:

@@ -324,8 +324,7 @@ class Worker:
             roles.create_task(queue.fetcher.run())
             side.append(roles.create_task(queue.recovery.run()))
             side.append(roles.create_task(queue.scheduler.run()))
-            if queue.waker is not None:
-                side.append(roles.create_task(queue.waker.run()))
+            side.append(roles.create_task(queue.waker.run()))
             if queue.workload.queue.stream is None:
                 side.append(roles.create_task(queue.ticker.run()))
         return side

@@ -50,12 +50,14 @@ local function pass(at, record)
   if ARGV[at + 11] == 'line' then
     join_line(KEYS[12], KEYS[13], ARGV[at + 10], id, lane .. ' ' .. ARGV[at + 2])
   end
+  local known = {}
   for i = at + 10, last, 2 do
-    if not is_open(ARGV[i], ARGV[i + 1], id, ARGV[at + 4]) then
+    known[i] = is_open(ARGV[i], ARGV[i + 1], id, ARGV[at + 4])
+    if not known[i] then
       return ARGV[at + 5] == '' and 2 or hold_back(at, i, record)
     end
   end
-  for i = at + 10, last, 2 do mine = mine .. take_place(ARGV[i], ARGV[i + 1], id) end
+  for i = at + 10, last, 2 do mine = mine .. take_place(ARGV[i], ARGV[i + 1], id, known[i]) end
   call('HSET', KEYS[2], id, mine)
   return 1
 end
