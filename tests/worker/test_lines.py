@@ -259,7 +259,7 @@ async def test_followers_go_on_where_no_function_says_so(
             first, second = await write.enqueue("first"), await write.enqueue("second")
             await held(app, 1)
         assert await first.cancel(timeout=5)
-        async with other, other.worker(scheduler_interval=0.05):
+        async with other, other.worker(scheduler_interval=0.05, lease=0.3):
             await second.result(timeout=10)
     assert begun == ["first", "second"]
 

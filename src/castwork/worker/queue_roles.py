@@ -48,6 +48,9 @@ class QueueRoles:
             interval=settings.scheduler_interval,
             lease=settings.lease,
         )
+        # A function may be enqueued into other queues, too.
+        if store.queue.settings.limits or any(one.limited is not None for one in catalog):
+            self.waker.begin()
         self.gate.on_use, self.gate.on_plan = self.waker.begin, self.waker.plan
         self.finisher = Finisher(workload, outcomes, self.gate)
         self.announcer = Announcer(workload, outcomes, after=settings.announce_after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from castwork.model.dice import dice
 from castwork.model.errors import ServerError
@@ -17,8 +18,8 @@ class Waker:
     task is queued once. Now and then the places are looked at, too: those that lost workers had are
     given back.
 
-    It begins when a task with limits comes, or where some are held back already: other queues are
-    not looked at.
+    It begins at once where limits are declared, else when a task with a limit or a line comes, or
+    where one is held back a quarter of a lease behind the start: other queues are not looked at.
 
     Args:
         admissions: the limits on the server.
@@ -52,7 +53,8 @@ class Waker:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        if not await self._are_some_held():
+        await self._wait(self._begun, self._lease / 4)
+        if not (self._begun.is_set() or await self._are_some_held()):
             await self._begun.wait()
         what = f"queue {self._queue}: what limits hold back was not looked at"
         await every(self._pass, what, patience=self._interval, sleep=self._sleep)
@@ -82,8 +84,9 @@ class Waker:
     async def _sleep(self, seconds: float) -> None:
         self._looks_at = self._loop.time() + seconds
         self._sooner.clear()
-        try:
+        await self._wait(self._sooner, seconds)
+
+    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._sooner.wait()
-        except TimeoutError:
-            pass
+                await event.wait()
