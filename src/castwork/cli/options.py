@@ -144,6 +144,14 @@ LogFormat = Annotated[
         help="Lines for people, or a JSON object each.",
     ),
 ]
+Reload = Annotated[
+    bool,
+    typer.Option(
+        "--reload/--no-reload",
+        show_default=False,
+        help="Start again when a Python file changes; for development.",
+    ),
+]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int, typer.Option("--port", help="Port to listen on; 0 for any free one.")]
 Data = Annotated[

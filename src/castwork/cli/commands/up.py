@@ -25,10 +25,12 @@ from castwork.cli.options import (
     Port,
     Queues,
     Redis,
+    Reload,
 )
 from castwork.cli.supervise.fleet import Fleet, FleetOptions
 from castwork.cli.supervise.listening import listen_on
 from castwork.cli.supervise.logs import LogOptions
+from castwork.cli.supervise.sources import require_watching
 from castwork.embedded import SharedServer
 from castwork.model.worker_options import WorkerSettings
 
@@ -46,9 +48,12 @@ def up(  # noqa: PLR0913, PLR0917 - options are arguments
     grace: Grace = None,
     log_level: LogLevel = None,
     log_format: LogFormat = "text",
+    reload: Reload = False,
 ) -> None:
     """Run everything: the embedded server, the gateway and workers. Ctrl-C drains and ends all."""
     started_at = time.monotonic()
+    if reload:
+        require_watching()
     app = load_app(module, redis)
     options = {"queues": queues, "concurrency": concurrency, "lease": lease, "grace": grace}
     fleet_options = FleetOptions(
@@ -63,6 +68,7 @@ def up(  # noqa: PLR0913, PLR0917 - options are arguments
             for part in (f"--{name}", str(value))
         ],
         logs=LogOptions(log_level or "", log_format),
+        reload=reload,
     )
     with ExitStack() as stack:
         listener = stack.enter_context(listen_on(host, port))

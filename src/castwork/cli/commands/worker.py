@@ -6,6 +6,8 @@ import os
 import sys
 from typing import cast
 
+import typer
+
 from castwork.cli.options import (
     Burst,
     Concurrency,
@@ -25,13 +27,14 @@ from castwork.cli.options import (
     PoolSize,
     Queues,
     Redis,
+    Reload,
 )
 from castwork.cli.supervise.bounds import Bounds
 from castwork.cli.supervise.health import Health
 from castwork.cli.supervise.logs import LogOptions
 from castwork.cli.supervise.worker_process import WorkerArguments
 from castwork.model.codec import encode
-from castwork.model.worker_options import WorkerOptions
+from castwork.model.worker_options import WorkerOptions, WorkerSettings
 
 
 def worker(  # noqa: PLR0913, PLR0917 - options are arguments
@@ -51,6 +54,7 @@ def worker(  # noqa: PLR0913, PLR0917 - options are arguments
     health_file: HealthFile = None,
     log_level: LogLevel = None,
     log_format: LogFormat = "text",
+    reload: Reload = False,
     lifeline: Lifeline = None,
     mark: Mark = "",
 ) -> None:
@@ -64,10 +68,16 @@ def worker(  # noqa: PLR0913, PLR0917 - options are arguments
         "pool_max_memory": pool_max_memory,
     }
     options = cast("WorkerOptions", {name: one for name, one in said.items() if one is not None})
+    logs = LogOptions(log_level or "", log_format)
+    if reload:
+        from castwork.cli.supervise.reloading import run_reloading
+
+        seconds = WorkerSettings.of(options).grace
+        raise typer.Exit(run_reloading(module, redis, sys.argv[1:], grace=seconds, logs=logs))
     arguments = WorkerArguments(module, redis, _split(queues), options, lifeline, mark)
     arguments.bounds = Bounds(burst, max_tasks, max_memory)
     arguments.health = Health(health_port, health_file)
-    arguments.logs = LogOptions(log_level or "", log_format)
+    arguments.logs = logs
     # The new program does without the command line's libraries, which weigh 14 MB.
     program = [sys.executable, "-m", "castwork.cli.supervise.worker_process"]
     os.execv(sys.executable, [*program, encode(arguments).decode()])

@@ -31,6 +31,8 @@ class Child:
         say: prints a line under a name.
         misused: called when the process says that starting it again will not help.
         gone: awaited with the mark of a start whose process has ended unasked.
+        reloads: whether somebody calls `reload` when the program changes. Then a process that says
+            that starting it again will not help is started at the next change.
 
     Attributes:
         mark: names the latest start: unlike a process id, no other process ever has it, be it in
@@ -47,6 +49,7 @@ class Child:
         say: Callable[[str, str], None],
         misused: Callable[[], None],
         gone: Callable[[str], Awaitable[None]],
+        reloads: bool = False,
     ) -> None:
         self.name = name
         self.environment = environment
@@ -58,6 +61,9 @@ class Child:
         self._gone = gone
         self._restarts = Restarts()
         self._process: asyncio.subprocess.Process | None = None
+        self._reloads = reloads
+        self._reloading = False
+        self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
 
     @property
@@ -78,17 +84,41 @@ class Child:
                 continue
             if self._stopping.is_set():
                 return
+            if self._reloading and code in (0, -signal.SIGTERM):
+                continue
+            if self._reloads and code == TOLD_MISUSED:
+                self._say(self.name, "cannot start; it is started again when a file changes")
+                self._misused()
+                await self._pause(None)
+                continue
             wait = self._restarts.died(time.monotonic())
             self._report(code, wait)
             if code == TOLD_MISUSED:
                 self._misused()
             await self._gone(self.mark)
-            await self._pause(wait)
+            await self._pause(0.0 if self._reloading else wait)
 
     def terminate(self) -> None:
         """Have the process stop gracefully, and not start it again."""
         self._stopping.set()
         self._signal(signal.SIGTERM)
+
+    def reload(self, patience: float) -> None:
+        """Have the process stop gracefully, and start a new one at once; also one that waits.
+
+        Args:
+            patience: seconds after which a process that has not stopped is ended.
+        """
+        self._changed.set()
+        if self.pid and not self._reloading:  # a second signal would end it at once
+            self._reloading = True
+            self._signal(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(patience, self._end_late, self.mark)
+
+    def _end_late(self, mark: str) -> None:
+        if mark == self.mark and self.pid:
+            self._say(self.name, "did not stop in time and is ended")
+            self.replace()
 
     def kill(self) -> None:
         """End the process at once with all that it started, and do not start it again."""
@@ -103,6 +133,8 @@ class Child:
 
     async def _run(self) -> int:
         self.mark = os.urandom(8).hex()
+        self._reloading = False
+        self._changed.clear()
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -116,6 +148,9 @@ class Child:
             start_new_session=True,
         )
         if self._stopping.is_set():  # the request to stop came while the process was started
+            self._signal(signal.SIGTERM)
+        elif self._changed.is_set():  # so did the change: which files it has read is not known
+            self._reloading = True
             self._signal(signal.SIGTERM)
         assert process.stdout is not None
         relay = asyncio.create_task(relay_lines(process.stdout, self.name, self._say))
@@ -140,10 +175,14 @@ class Child:
             )
         self._say(self.name, said)
 
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
+    async def _pause(self, seconds: float | None) -> None:
+        """Wait, but not beyond a stop or a change; None waits for one of them."""
+        waits = [asyncio.create_task(one.wait()) for one in (self._stopping, self._changed)]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
 
 
 def how_it_ended(code: int) -> str:

@@ -21,7 +21,8 @@ from castwork.cli.supervise.hints import find_hints
 from castwork.cli.supervise.listening import url_of
 from castwork.cli.supervise.logs import LogOptions
 from castwork.cli.supervise.ready import wait_for_gateway, wait_for_workers
-from castwork.cli.supervise.supervisor import Supervisor
+from castwork.cli.supervise.sources import folders_of, reload_on_change
+from castwork.cli.supervise.supervisor import PATIENCE, Supervisor
 from castwork.cli.terminal import Terminal
 from castwork.embedded import SharedServer
 from castwork.model.errors import CastworkError, ServerUnavailable
@@ -44,6 +45,7 @@ class FleetOptions:
         lease: seconds that a worker's leases last.
         worker_options: further arguments of `castwork worker`.
         logs: what all processes log, and how.
+        reload: whether all start again when a file changes.
     """
 
     module: str
@@ -52,6 +54,7 @@ class FleetOptions:
     lease: float
     worker_options: Sequence[str]
     logs: LogOptions = LogOptions()
+    reload: bool = False
 
 
 class Fleet:
@@ -93,9 +96,23 @@ class Fleet:
         try:
             await self._app.connections.open()
             supervisor = self._make_supervisor()
-            return await supervisor.run(self._announce(supervisor), self._watch(supervisor))
+            return await supervisor.run(*self._beside(supervisor))
         finally:
             await self._app.close()
+
+    def _beside(self, supervisor: Supervisor) -> list[Coroutine[Any, Any, None]]:
+        """What runs beside the processes."""
+        beside = [self._announce(supervisor), self._watch(supervisor)]
+        if self._options.reload:
+            beside.append(
+                reload_on_change(
+                    folders_of(load_module(self._options.module)),
+                    lambda: supervisor.children,
+                    self._terminal.say,
+                    patience=self._options.grace + PATIENCE,
+                )
+            )
+        return beside
 
     def _make_supervisor(self) -> Supervisor:
         options = self._options
@@ -127,6 +144,7 @@ class Fleet:
             say=self._terminal.say,
             misused=supervisor.misused,
             gone=self._give_back,
+            reloads=self._options.reload,
         )
 
     async def _give_back(self, mark: str) -> None:

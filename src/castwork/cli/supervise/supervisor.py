@@ -12,7 +12,7 @@ from castwork.cli.supervise.child import Child
 from castwork.cli.supervise.signals import on_stop_signals
 
 #: Seconds on top of the grace period after which children are killed.
-_PATIENCE = 12.0
+PATIENCE = 12.0
 
 
 class Supervisor:
@@ -86,7 +86,7 @@ class Supervisor:
         self.on_stop()
         for child in self.children:
             child.terminate()
-        _, late = await asyncio.wait(keepers, timeout=self._grace + _PATIENCE)
+        _, late = await asyncio.wait(keepers, timeout=self._grace + PATIENCE)
         if late:
             names = ", ".join(child.name for child in self.children if child.pid)
             self._say("castwork", f"{names or 'somebody'} did not stop in time and is ended")
