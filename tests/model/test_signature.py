@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -180,6 +180,9 @@ def test_kinds_follow_the_function() -> None:
     async def numbers() -> AsyncIterator[int]:
         yield 1
 
+    def plain_numbers() -> Iterator[int]:
+        yield 1
+
     def plain() -> bytes: ...
 
     assert Signature(chat).kind is Kind.GENERATOR
@@ -187,6 +190,9 @@ def test_kinds_follow_the_function() -> None:
     assert Signature(chat).result_type() is str
     assert not Signature(numbers).joins_text
     assert Signature(numbers).result_type() == list[int]
+    assert not Signature(numbers).is_plain
+    assert Signature(plain_numbers).is_plain
+    assert Signature(plain_numbers).result_type() == list[int]
     assert Signature(infer).kind is Kind.COROUTINE
     assert Signature(plain).kind is Kind.THREAD
 
@@ -194,11 +200,8 @@ def test_kinds_follow_the_function() -> None:
 def test_signatures_that_cannot_be_checked_are_refused() -> None:
     def variadic(*args: int) -> None: ...
 
-    def generator() -> Any:
-        yield 1
-
     def unknown(x: Missing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
-    for function in (variadic, generator, unknown):
+    for function in (variadic, unknown):
         with pytest.raises(DefinitionError, match=function.__name__):
             Signature(function)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, Unpack, get_type_hints, overload
 
 from castwork.model.batch import Batch
@@ -83,7 +83,15 @@ class TaskDeclarations:
     ) -> StreamFunction[P, str, str]: ...
     @overload
     def task(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Iterator[str]], /
+    ) -> StreamFunction[P, str, str]: ...
+    @overload
+    def task(  # type: ignore[overload-overlap]
         self, function: Callable[P, AsyncIterator[C]], /
+    ) -> StreamFunction[P, list[C], C]: ...
+    @overload
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Iterator[C]], /
     ) -> StreamFunction[P, list[C], C]: ...
     @overload
     def task(  # type: ignore[overload-overlap]
@@ -108,7 +116,7 @@ class TaskDeclarations:
         """Make a function a task function, as `@app.task` or `@app.task(...)`.
 
         Coroutine functions run on the worker's event loop, plain functions in a thread, and
-        async generators stream each item as a chunk.
+        generators of either kind stream each item as a chunk.
 
         Args:
             name: name on the wire; the function's own by default.
@@ -157,7 +165,15 @@ class TaskDeclarations:
     ) -> StreamFunction[P, str, str]: ...
     @overload
     def remote(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Iterator[str]], /
+    ) -> StreamFunction[P, str, str]: ...
+    @overload
+    def remote(  # type: ignore[overload-overlap]
         self, function: Callable[P, AsyncIterator[C]], /
+    ) -> StreamFunction[P, list[C], C]: ...
+    @overload
+    def remote(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Iterator[C]], /
     ) -> StreamFunction[P, list[C], C]: ...
     @overload
     def remote(  # type: ignore[overload-overlap]

@@ -11,6 +11,8 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Callable,
+    Generator,
+    Iterator,
     Mapping,
     Sequence,
 )
@@ -25,6 +27,9 @@ from castwork.model.errors import DefinitionError, InvalidArguments, NoJsonForm
 from castwork.model.foreign import is_model, load_foreign
 from castwork.model.json_types import prepare_type
 from castwork.model.losses import find_loss
+
+#: What plain functions return whose items are chunks.
+_PLAIN_ITERATORS = (Iterator, Generator)
 
 #: What functions return whose items are chunks.
 _ITERATORS = (AsyncIterator, AsyncGenerator, AsyncIterable)
@@ -64,6 +69,7 @@ class Signature:
         hints = _hints(function)
         if is_batch:
             hints = self._of_one(function.__name__, hints)
+        self._is_plain = _is_plain_generator(function, hints.get("return"))
         self.returns: Any = hints.get("return", Any)
         self._hints = hints
         self._names = list(self._signature.parameters)
@@ -266,6 +272,11 @@ class Signature:
             return {}
 
     @property
+    def is_plain(self) -> bool:
+        """Whether a thread iterates over the items of a function that streams."""
+        return self.kind is Kind.GENERATOR and self._is_plain
+
+    @property
     def joins_text(self) -> bool:
         """Whether the chunks are text, so that the result is the joined text."""
         if self.kind is not Kind.GENERATOR:
@@ -299,11 +310,14 @@ def kind_of(function: Callable[..., Any]) -> Kind:
         return Kind.GENERATOR
     if inspect.iscoroutinefunction(function):
         return Kind.COROUTINE
-    if inspect.isgeneratorfunction(function):
-        raise DefinitionError(
-            f"task function {function.__name__!r} is a plain generator: make it async"
-        )
-    return Kind.THREAD
+    return Kind.GENERATOR if _is_plain_generator(function, returns) else Kind.THREAD
+
+
+def _is_plain_generator(function: Callable[..., Any], returns: Any) -> bool:
+    """Whether a function that is not async returns an iterator, of which each item is a chunk."""
+    if inspect.isgeneratorfunction(inspect.unwrap(function)):
+        return True
+    return (typing.get_origin(returns) or returns) in _PLAIN_ITERATORS
 
 
 def _item_of(kind: Any, what: str) -> Any:

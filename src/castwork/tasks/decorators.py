@@ -30,7 +30,15 @@ class TaskDecorator(Protocol):
     ) -> StreamFunction[P, str, str]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Iterator[str]], /
+    ) -> StreamFunction[P, str, str]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[P, AsyncIterator[C]], /
+    ) -> StreamFunction[P, list[C], C]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Iterator[C]], /
     ) -> StreamFunction[P, list[C], C]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
@@ -81,6 +89,10 @@ class ForgettingDecorator(Protocol):
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[P, AsyncIterator[C]], /
+    ) -> StreamFunction[P, None, C]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Iterator[C]], /
     ) -> StreamFunction[P, None, C]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]

@@ -17,6 +17,7 @@ from castwork.model.streams import as_stream
 from castwork.model.task_options import TaskSettings
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.function import Submission, TaskFunction
+from castwork.tasks.iterated import iterated
 from castwork.tasks.task import StreamTask, Task
 
 P = ParamSpec("P")
@@ -114,15 +115,17 @@ _RUNS_IN = {
 }
 
 
-def check_run_in(settings: TaskSettings, kind: Kind) -> None:
+def check_run_in(settings: TaskSettings, signature: Signature) -> None:
     """Refuse a place in which a function of this kind does not run.
 
     Raises:
         DefinitionError: it says where such a function runs.
     """
-    run_in, possible = settings.run_in, _RUNS_IN[kind]
+    run_in, possible = settings.run_in, _RUNS_IN[signature.kind]
+    what = "is plain" if signature.kind is Kind.THREAD else "is async"
+    if signature.is_plain:
+        possible, what = ("thread",), "streams its items"
     if run_in is not None and run_in not in possible:
-        what = "is plain" if kind is Kind.THREAD else "is async"
         raise DefinitionError(
             f"task {settings.name!r}: run_in is {run_in!r}, and the function {what}, so that it"
             f" runs in {' or '.join(map(repr, possible))}"
@@ -138,14 +141,16 @@ def make_task_function(
         DefinitionError: its signature or its types cannot work.
     """
     signature = Signature(function, is_batch=settings.batch is not None)
-    if signature.kind is Kind.GENERATOR and not inspect.isasyncgenfunction(function):
+    if signature.is_plain:
+        function = iterated(function)
+    elif signature.kind is Kind.GENERATOR and not inspect.isasyncgenfunction(function):
         function = as_stream(function)
     if settings.result is not None and signature.kind is not Kind.GENERATOR:
         raise DefinitionError(
             f"task {settings.name!r}: result= is of generators, whose items are no result; this"
             " function returns its result: annotate it"
         )
-    check_run_in(settings, signature.kind)
+    check_run_in(settings, signature)
     keeping, forgetting = _KINDS[signature.kind]
     made = keeping if settings.keep_result else forgetting
     return made(function, signature, settings, store, submission)

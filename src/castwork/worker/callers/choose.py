@@ -5,8 +5,6 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from typing import Any
 
-import msgspec
-
 from castwork.model.settings import Limits
 from castwork.model.signature import Kind
 from castwork.tasks.chain import Chain
@@ -15,10 +13,11 @@ from castwork.worker.attempt import Attempt
 from castwork.worker.callers.batch import batch_caller
 from castwork.worker.callers.coroutine import coroutine_caller
 from castwork.worker.callers.process import process_caller
+from castwork.worker.callers.shown import Shown
 from castwork.worker.callers.stream import stream_caller
 from castwork.worker.callers.subject import call_of
 from castwork.worker.callers.thread import thread_caller
-from castwork.worker.outcome import NotKept
+from castwork.worker.callers.thread_stream import thread_stream_caller
 from castwork.worker.processes.pool import Pool
 from castwork.worker.runnable import Caller, Runnable
 
@@ -60,6 +59,8 @@ class Callers:
         if kind is Kind.COROUTINE:
             return coroutine_caller(function)
         if kind is Kind.GENERATOR:
+            if function.signature.is_plain:
+                return thread_stream_caller(function, self._threads, self._limits, self._around)
             return stream_caller(function, self._limits)
         if function.settings.run_in == "process":
             return process_caller(function, self._pool)
@@ -71,17 +72,11 @@ class Callers:
             return call
 
         async def wrapped(attempt: Attempt, arguments: Any) -> Any:
-            not_kept: NotKept | None = None
+            shown = Shown(decode)
 
             async def innermost() -> Any:
-                nonlocal not_kept
-                value = await call(attempt, arguments)
-                if isinstance(value, NotKept):
-                    not_kept = value
-                    return None
-                return decode(value) if isinstance(value, msgspec.Raw) else value
+                return shown.show(await call(attempt, arguments))
 
-            value = await around.call(call_of(attempt, arguments), innermost)
-            return not_kept if value is None and not_kept is not None else value
+            return shown.settle(await around.call(call_of(attempt, arguments), innermost))
 
         return wrapped

@@ -22,13 +22,22 @@ class Items:
     Args:
         joins_text: whether the result is one text, else it is a list.
         most: bytes of a result; beyond them nothing is kept.
+        keeps: whether the items are the result; else the code sets one.
     """
 
-    def __init__(self, *, joins_text: bool, most: int) -> None:
+    def __init__(self, *, joins_text: bool, most: int, keeps: bool = True) -> None:
         self._joins_text = joins_text
-        self._most = most
+        self._keeps = keeps
+        self._limit = most
+        self._most = most if keeps else 0
         self._parts: list[bytes] = []
         self._size = 2
+
+    @classmethod
+    def of(cls, function: TaskFunction[Any, Any], limits: Limits) -> Items:
+        """The items of one call of a function."""
+        keeps, joins_text = function.settings.result is None, function.signature.joins_text
+        return cls(joins_text=joins_text, keeps=keeps, most=limits.result)
 
     def add(self, item: Any) -> msgspec.Raw:
         """Add an item, and return its JSON.
@@ -49,6 +58,15 @@ class Items:
             self._parts.append(raw)
         return msgspec.Raw(raw)
 
+    def result_of(self, attempt: Attempt) -> msgspec.Raw | NotKept | None:
+        """The result when the stream has ended: its items, or what the code has set."""
+        given = attempt.returned
+        if self._keeps:
+            return self.result()
+        if given is not None and len(given) > self._limit:
+            return NotKept(len(given), self._limit)
+        return given
+
     def result(self) -> msgspec.Raw | NotKept:
         """All items as one JSON value."""
         if self._size > self._most:
@@ -60,28 +78,19 @@ class Items:
 
 def stream_caller(function: TaskFunction[Any, Any], limits: Limits) -> Caller:
     """A caller that sends each item as a chunk, and makes the result of all items."""
-    invoke, joins_text, most = function.invoke, function.signature.joins_text, limits.result
-    keeps_items = function.settings.result is None
+    invoke = function.invoke
 
     async def call(attempt: Attempt, arguments: msgspec.Struct) -> Any:
         emitter, generator = attempt.output, invoke(arguments)
         if attempt.number > 1:
             await emitter.reset()
-        items = Items(joins_text=joins_text, most=most if keeps_items else 0)
+        items = Items.of(function, limits)
         try:
             async for item in generator:
                 await emitter.emit(CHUNK, items.add(item))
         finally:
             await generator.aclose()
         await emitter.flush()
-        return items.result() if keeps_items else _given(attempt, most)
+        return items.result_of(attempt)
 
     return call
-
-
-def _given(attempt: Attempt, most: int) -> msgspec.Raw | NotKept | None:
-    """The result that the code has set; None for none."""
-    given = attempt.returned
-    if given is not None and len(given) > most:
-        return NotKept(len(given), most)
-    return given
