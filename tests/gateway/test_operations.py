@@ -132,6 +132,7 @@ async def test_metrics_can_be_scraped(client: httpx.AsyncClient) -> None:
     assert seen["castwork_queue_max_depth", "narrow"] == 2
     assert seen["castwork_queue_running", "default"] == 0
     assert seen["castwork_queue_scheduled", "default"] == 0
+    assert seen["castwork_queue_held", "default"] == 0
     assert seen["castwork_workers",] == 1
     assert seen["castwork_gateway_listeners",] == 0
 

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple, assert_type
 
 from castwork import (
     App,
+    AtOnce,
     Batch,
     Call,
     Channel,
     Credentials,
+    Rate,
     Receipt,
     Setting,
     StreamTask,
@@ -245,3 +247,33 @@ async def broadcast() -> None:
     assert_type(await changes.publish(Changed("x")), Receipt)
     assert_type(limit, Setting[int])
     assert_type(limit.value, int)
+
+
+def tariff(tenant: str) -> int:
+    return len(tenant)
+
+
+def by_host(call: Call[Any]) -> str:
+    return str(call.arguments["url"])
+
+
+limited_queue = app.queue("limited", limits=[Rate(tariff, per=60, by="tenant"), AtOnce(4)])
+
+
+@app.task(
+    queue=limited_queue,
+    limits=[Rate(60, per=60, by="model"), AtOnce(4, by="tenant"), Rate(5, per=1, by=by_host)],
+    serial_by="doc",
+)
+async def limited(url: str, model: str = "small", doc: str = "") -> str:
+    return url
+
+
+@app.remote(queue=limited_queue, serial_by=by_host, batch=True)
+async def limited_elsewhere(items: list[int]) -> list[str]:
+    raise NotImplementedError
+
+
+async def call_limited() -> None:
+    assert_type(await limited.enqueue("http://a"), Task[str])
+    assert_type(await limited_elsewhere.enqueue(1), Task[str])

@@ -12,7 +12,7 @@ from castwork.app import App
 from castwork.cli.output import ago, print_table
 from castwork.store.look import QueueInfo
 
-QUEUE_COLUMNS = ("queue", "high", "normal", "low", "stream", "running", "scheduled", "dead")
+QUEUE_COLUMNS = ("queue", "high", "normal", "low", "stream", "held", "running", "scheduled", "dead")
 FOREIGN_COLUMNS = ("queue", "consumer of another program", "pending", "idle")
 WORKER_COLUMNS = ("worker", "host", "pid", "up", "load", "queues", "done", "last sign")
 
@@ -61,6 +61,7 @@ def queue_rows(queues: Sequence[QueueInfo]) -> list[list[object]]:
         [
             _shown(queue),
             *(queue.waiting.get(lane) for lane in lanes),
+            queue.held,
             queue.running,
             queue.scheduled,
             queue.dead,

@@ -16,6 +16,7 @@ from castwork.store.look import QueueInfo
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _PER_QUEUE = {
+    "held": "Tasks that limits hold back.",
     "running": "Tasks that workers hold.",
     "scheduled": "Tasks that wait for a time.",
     "dead": "Dead letters.",
