@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -271,6 +271,46 @@ class _Choice:
 
     def draw(self, _: object) -> Any:
         return self._values.pop(0)
+
+
+@given(
+    burst=st.integers(1, 4),
+    steps=st.lists(st.sampled_from([0.0, 0.0, 15.0, 35.0, 95.0, 105.0, 250.0]), max_size=15),
+)
+@settings(max_examples=15, deadline=None, phases=(Phase.generate,))
+@pytest.mark.one_server
+def test_a_rate_lets_begin_exactly_what_gcra_does(
+    server_url: str, burst: int, steps: list[float]
+) -> None:
+    """Each step is some seconds, then a task that asks; one that may not begin asks no more."""
+
+    async def check() -> None:
+        connections = Connections(lambda: server_url, LinkSettings())
+        store = QueueStore(connections, "t" + new_digits(), Queue("q"), Limits())
+        admissions, claims = Admissions(store.place, WORKERS[0], LEASE), store.claims(WORKERS[0])
+        await claims.create_groups()
+        clock = begun = 0.0
+        spec = f"r {int(INTERVAL * 1e6)} {burst} 0"
+        for number, seconds in enumerate(steps):
+            clock += seconds
+            if seconds:
+                await let_pass([store], seconds, alive=WORKERS[0])
+            task_id = own_id("q", f"task{number}")
+            call = Entry(b"f", b"-", b"{}", task_id).call
+            await store.enqueues.enqueue_named([NamedTask(task_id, Priority.NORMAL, call)])
+            batch = await claims.claim(1, [0, 0, 0])
+            [(lane, [(entry_id, _)])] = batch.lanes
+            delivery = Delivery(lane, entry_id, 1)
+            delivery.task_id = task_id
+            [answer], _ = await admissions.enter([Asked(delivery, number, [("f 0r ", spec)])])
+            ahead = max(begun - clock, 0.0)
+            may = ahead <= (burst - 1) * INTERVAL
+            assert (answer is Answer.PASSED) == may, (number, seconds)
+            if may:
+                begun = max(begun, clock) + INTERVAL
+        await connections.close()
+
+    asyncio.run(check())
 
 
 @pytest.mark.one_server

@@ -197,6 +197,49 @@ async def test_tasks_of_other_producers_go_in_the_order_of_claims(
     assert sorted(begun) == list(range(10))
 
 
+async def test_a_line_that_another_program_names_badly_holds_nothing_up(
+    app: App, plain: redis.Redis, namespace: str
+) -> None:
+    together, begun = Together(), list[int]()
+
+    @app.task(queue="q")
+    async def write(number: int) -> None:
+        begun.append(number)
+        await together.stay()
+
+    lane = f"{{{namespace}:q}}:stream:normal"
+    async with app, app.worker():
+        for number in range(6):
+            args = f'{{"number":{number}}}'
+            meta = ['{"serial":"a\\nb"}', '{"serial":"\\u0000"}'][number % 2]
+            plain.xadd(lane, {"task": "write", "args": args, "meta": meta})
+        await eventually(lambda: len(begun) == 6)
+        await app.queue("q").until_idle(timeout=10)
+    assert together.most == 2
+
+
+async def test_a_task_stays_in_its_line_whatever_its_key_is_by_now(
+    app: App, plain: redis.Redis, namespace: str
+) -> None:
+    keys, begun = ["old"], list[str]()
+
+    @app.task(queue="q", serial_by=lambda _: keys[0], attempts=2, backoff=NOW)
+    async def write(name: str) -> None:
+        begun.append(name)
+        if current().attempt == 1 and name == "first":
+            keys[0] = "new"
+            raise ValueError
+
+    async with app, app.worker():
+        for name in ("first", "second"):
+            args = f'{{"name":"{name}"}}'
+            plain.xadd(f"{{{namespace}:q}}:stream:normal", {"task": "write", "args": args})
+            await eventually(lambda: begun)
+        await eventually(lambda: len(begun) == 3)
+        await app.queue("q").until_idle(timeout=10)
+    assert sorted(begun) == ["first", "first", "second"]
+
+
 @pytest.mark.parametrize("keep_entries", [False, True])
 async def test_an_adopted_stream_has_lines(
     app: App, plain: redis.Redis, namespace: str, keep_entries: bool

@@ -139,6 +139,11 @@ def _declared(
     return found
 
 
+def one_line(name: str) -> str:
+    """The name of a line as another program may have written it, without line breaks."""
+    return _short(name) if "\n" in name else name
+
+
 def _short(key: str) -> str:
     """A key as it stands on the server: in one line, and of bounded length."""
     if len(key) <= _LONGEST and key.isprintable() and not key.startswith("#"):

@@ -17,7 +17,7 @@ from castwork.model.errors import (
     OutOfMemory,
 )
 from castwork.store.admissions import Admissions, Answer, Asked, Ended
-from castwork.tasks.limited import LimitOf
+from castwork.tasks.limited import LimitOf, one_line
 from castwork.tasks.task import Task
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.callers.subject import call_of
@@ -96,7 +96,7 @@ class Gate:
         except InvalidArguments:
             return None  # it ends without its code being called
         limits: Sequence[LimitOf] = ()
-        line = attempt.meta.serial if attempt.meta is not None else ""
+        line = one_line(attempt.meta.serial) if attempt.meta is not None else ""
         limited = attempt.runnable.limited
         try:
             if limited is not None:

@@ -29,7 +29,8 @@ local turns, lines = KEYS[more], KEYS[more + 1]
 
 local function line_of(meta)
   local fine, decoded = pcall(cjson.decode, string.find(meta, '"serial"', 1, true) and meta or '')
-  return fine and type(decoded) == 'table' and type(decoded.serial) == 'string' and decoded.serial
+  local line = fine and type(decoded) == 'table' and decoded.serial
+  return type(line) == 'string' and string.find(line, '^[^\n]+$') and line
 end
 
 local function queue(at)

@@ -48,7 +48,7 @@ local function pass(at, record)
   end
   for _, key in ipairs(holding and give_back(id, holding) or {}) do wake(key) end
   if ARGV[at + 11] == 'line' then
-    join_line(KEYS[12], KEYS[13], ARGV[at + 10], id, lane .. ' ' .. ARGV[at + 2])
+    ARGV[at + 10] = join_line(KEYS[12], KEYS[13], ARGV[at + 10], id, lane .. ' ' .. ARGV[at + 2])
   end
   local known = {}
   for i = at + 10, last, 2 do

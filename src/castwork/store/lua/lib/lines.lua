@@ -8,15 +8,18 @@ local function last_or_first(lines, line, newest)
   return redis.call('ZRANGE', lines, from, to, 'BYLEX', 'LIMIT', 0, 1)[1]
 end
 
--- Go to the end of a line, unless the task is in it. Turns grow, also where the clock goes back.
+-- Go to the end of a line, unless the task is in one; returns the line in which it is then. Turns grow,
+-- also where the clock goes back.
 local function join_line(turns, lines, line, id, place)
-  if redis.call('HEXISTS', turns, id) == 1 then return end
+  local before = redis.call('HGET', turns, id)
+  if before then return string.match(before, '^[^\n]*') end
   local time = redis.call('TIME')
   local turn, last = time[1] * 1000000 + time[2], last_or_first(lines, line, true)
   if last then turn = math.max(turn, string.match(last, '\n(%d+)\n') + 1) end
   local member = line .. '\n' .. string.format('%020.0f', turn) .. '\n' .. id
   redis.call('ZADD', lines, 0, member)
   redis.call('HSET', turns, id, place and member .. '\n' .. place or member)
+  return line
 end
 
 -- Leave the line for good; returns its name, nil where the task was in none.
