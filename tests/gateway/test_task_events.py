@@ -61,6 +61,23 @@ async def test_progress_and_a_new_attempt_are_told(
     assert heard[-1].data["attempts"] == 2
 
 
+async def test_a_task_whose_last_reader_has_left_is_cancelled(
+    app: App, client: httpx.AsyncClient, worker: None, listen: Listen
+) -> None:
+    app.tasks.get("spell").store.watches.lease = 0.5
+    body = {"word": "castwork", "pause": True}
+    answer = await client.post("/tasks/spell?cancel_on_disconnect=true", json=body)
+    path = f"/tasks/{answer.json()['task_id']}"
+    async with listen(f"{path}/events") as events:
+        await take(events, 2)
+
+    async def is_cancelled() -> bool:
+        told = (await client.get(path)).json()
+        return bool(told["status"] == "cancelled") and "disconnect" in told["error"]["message"]
+
+    await eventually(is_cancelled)
+
+
 @pytest.mark.parametrize("as_header", [True, False])
 async def test_a_reader_goes_on_exactly_where_it_was(
     client: httpx.AsyncClient, worker: None, listen: Listen, gates: Gates, as_header: bool

@@ -25,6 +25,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         delay: seconds until an enqueued task is queued.
         key: idempotency key of a call; a second call with the same key answers with the task of
             the first call.
+        cancel_on_disconnect: whether an enqueued task is cancelled when nobody follows it.
     """
 
     subscribe: str | None = None
@@ -39,6 +40,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     priority: Priority = Priority.NORMAL
     delay: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_DELAY)] = 0.0
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_KEY)] | None = None
+    cancel_on_disconnect: bool = False
 
     @property
     def options(self) -> CallOptions:
@@ -46,6 +48,8 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         options: CallOptions = {"priority": self.priority, "delay": self.delay}
         if self.key is not None:
             options["key"] = self.key
+        if self.cancel_on_disconnect:
+            options["cancel_on_disconnect"] = True
         return options
 
 

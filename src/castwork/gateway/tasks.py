@@ -94,6 +94,7 @@ class TaskRoutes:
         wait: Wait = 0,
         priority: Priority = Priority.NORMAL,
         delay: Delay = 0,
+        cancel_on_disconnect: bool = False,
         idempotency_key: Key = None,
     ) -> Response:
         """Enqueue a call. With `wait`, answer its outcome if that comes in time."""
@@ -102,6 +103,8 @@ class TaskRoutes:
         limit = self._app.settings.limits.payload
         arguments = await read_json(request, limit=limit, origins=self._origins) or b"{}"
         options: CallOptions = {"priority": priority, "delay": delay}
+        if cancel_on_disconnect:
+            options["cancel_on_disconnect"] = True
         if idempotency_key is not None:
             options["key"] = idempotency_key
         task, status = await enqueue_call(self._app.tasks, task_name, arguments, options)

@@ -18,6 +18,7 @@ from castwork.model.option_values import (
     count,
     duration,
     duration_or_moment,
+    flag,
     moment,
     queue_name,
     refuse_unknown,
@@ -53,6 +54,7 @@ class CallOptions(TypedDict, total=False):
     tenant: str
     labels: Mapping[str, str]
     headers: Mapping[str, str]
+    cancel_on_disconnect: bool
 
 
 class CallSettings(msgspec.Struct, frozen=True):
@@ -79,6 +81,8 @@ class CallSettings(msgspec.Struct, frozen=True):
         tenant: the owner's tenant; equal keys of different tenants do not meet.
         labels: what is kept with the task for its function, as sorted pairs.
         headers: sorted pairs that travel from the caller to the task.
+        cancel_on_disconnect: whether the task is cancelled when nobody has followed it or waited
+            for it for ten seconds, from its start on.
     """
 
     queue: str | None = None
@@ -98,6 +102,7 @@ class CallSettings(msgspec.Struct, frozen=True):
     tenant: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    cancel_on_disconnect: bool = False
 
     def replaced(self, options: CallOptions) -> CallSettings:
         """The same settings with some options changed.
@@ -217,4 +222,5 @@ _CHECKS: dict[str, Check] = {
     "tenant": text(),
     "labels": _pairs,
     "headers": _pairs,
+    "cancel_on_disconnect": flag,
 }

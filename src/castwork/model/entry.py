@@ -50,6 +50,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
         serial: the line in which the task stands: of its tasks one at a time runs, in their order.
         lane: the task's own lane, where the entry waits in another as a limit has held it back.
         crashes: workers that were lost with earlier entries of the task in the same attempt.
+        watched: whether the task is cancelled when nobody watches it any more.
     """
 
     attempts: _Count = 0
@@ -71,6 +72,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
     serial: str = ""
     lane: Priority | None = None
     crashes: _Count = 0
+    watched: bool = False
 
 
 class Entry(msgspec.Struct):

@@ -162,6 +162,13 @@ def count(*, least: int = 1, optional: bool = False) -> Check:
     return check
 
 
+def flag(name: str, given: bool) -> bool:
+    """The check of what is so or not."""
+    if not isinstance(given, bool):
+        raise DefinitionError(f"{name} is True or False, not {given!r:.60}")
+    return given
+
+
 def text(*, empty: bool = True, optional: bool = False) -> Check:
     """The check of a text."""
 

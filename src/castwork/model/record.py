@@ -72,9 +72,11 @@ class Record(TaskFacts, omit_defaults=True):
 
     Attributes:
         v: version of the format; 0 where the writer named none.
+        watched: whether the task is cancelled when nobody watches it any more; while it runs.
     """
 
     v: int = 0
+    watched: bool = False
 
 
 class TaskStatus(TaskFacts, omit_defaults=True, kw_only=True):

@@ -76,6 +76,7 @@ class QueueKeys:
         waking: limits by the time of the next look at them.
         turns: tasks of which one at a time runs: their members in `lines`, by id.
         lines: the same tasks, line by line in their order.
+        watched: tasks that are wanted while somebody watches them, by the time of their lease.
         limits: what the scripts of limits use, in their order; `held`, `parked`, `moved` and the
             urgent lane among them.
         paused: there while workers may begin no tasks.
@@ -100,6 +101,7 @@ class QueueKeys:
         self.schedules = f"{prefix}:schedules"
         self.ticks = f"{prefix}:ticks"
         self.paused = f"{prefix}:paused"
+        self.watched = f"{prefix}:watched"
         self.held = f"{prefix}:limits:held"
         self.waiters = f"{prefix}:limits:waiters"
         self.rates = f"{prefix}:limits:rates"

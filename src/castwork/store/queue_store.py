@@ -24,6 +24,7 @@ from castwork.store.schedules import Schedules
 from castwork.store.told import Told
 from castwork.store.unserved import Unserved
 from castwork.store.waiting import Waiting
+from castwork.store.watches import Watches
 
 
 class QueueStore:
@@ -44,6 +45,7 @@ class QueueStore:
         schedules: tasks that run again and again.
         pauses: whether workers may begin tasks.
         waiting: which tasks wait.
+        watches: who follows tasks that are cancelled when nobody does.
         unserved: warns those who wait for tasks that nobody serves.
     """
 
@@ -66,6 +68,7 @@ class QueueStore:
         self.schedules = Schedules(place)
         self.pauses = Pauses(place)
         self.waiting = Waiting(place)
+        self.watches = Watches(place)
         self.unserved = Unserved(queue.name, RegisterPlace(connections, namespace))
 
     @property

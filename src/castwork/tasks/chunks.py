@@ -11,23 +11,44 @@ from castwork.model.position import Position
 from castwork.model.record import Record, decode_record
 from castwork.store.queue_store import QueueStore
 from castwork.store.tail import Gap, Tail
+from castwork.store.watches import Watches
 from castwork.tasks.patience import Patience
 
 
 class _States:
-    """Hears of a task's changes of state, and wakes the reader of its output."""
+    """Hears of a task's changes of state, and wakes the reader of its output.
 
-    def __init__(self, tail: Tail[Chunk]) -> None:
+    A task that is cancelled when nobody follows it is kept wanted from the moment that this is
+    known, also while the reader is busy with a chunk.
+    """
+
+    def __init__(self, tail: Tail[Chunk], watches: Watches, task_id: str) -> None:
         self._tail = tail
+        self._watches = watches
+        self._task_id = task_id
+        self._is_watching = False
         self.records: deque[Record] = deque()
         self.stale = False
 
     def on_record(self, raw: bytes) -> None:
         try:
-            self.records.append(decode_record(raw))
+            record = decode_record(raw)
+            self.records.append(record)
+            self.watch(record)
         except UndecodableEntry:
             self.stale = True  # `follow` then reads the record, and raises the error
         self._tail.wake()
+
+    def watch(self, record: Record) -> None:
+        """Keep the task wanted, if its record asks for that, until `leave`."""
+        if record.watched and not self._is_watching:
+            self._is_watching = True
+            self._watches.enter(self._task_id)
+
+    def leave(self) -> None:
+        """Keep the task wanted no more."""
+        if self._is_watching:
+            self._watches.leave(self._task_id)
 
     def drop_until(self, record: Record | None) -> None:
         """Drop what was told up to this record; what was told behind it stays.
@@ -60,7 +81,7 @@ class OutputReader:
         self._task_id = task_id
         source = store.outputs.source(task_id)
         self._tail = Tail(source, after=Position.parse_or_start(after))
-        self._states = _States(self._tail)
+        self._states = _States(self._tail, store.watches, task_id)
         self._patience = Patience(store.unserved)
 
     async def follow(self) -> AsyncGenerator[Chunk | Record, None]:
@@ -91,6 +112,7 @@ class OutputReader:
         finally:
             self._store.told.unwatch(self._task_id, self._states)
             self._tail.close()
+            self._states.leave()
 
     async def _chunks(self) -> AsyncIterator[Chunk]:
         """The chunks that have come."""
@@ -116,4 +138,5 @@ class OutputReader:
         record = await self._store.records.read(self._task_id)
         if record is None:
             raise TaskNotFound(f"no task {self._task_id}: it never was, or its record expired")
+        self._states.watch(record)
         return record

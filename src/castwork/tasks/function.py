@@ -385,4 +385,11 @@ class TaskFunction(Generic[P, R]):
             created: whether this call of `enqueue` made it.
             since: monotonic time just before it was made here; None where it may not exist.
         """
-        return Task(task_id, self.store, self.decode_result, created=created, since=since)
+        return Task(
+            task_id,
+            self.store,
+            self.decode_result,
+            created=created,
+            since=since,
+            is_watched=created and self.call_settings.cancel_on_disconnect,
+        )

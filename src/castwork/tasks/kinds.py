@@ -80,7 +80,14 @@ class StreamFunction(TaskFunction[P, R], Generic[P, R, C]):
     def handle(self, task_id: str, created: bool = False, since: float | None = None) -> Task[R]:
         """The handle on a task of this function, as `TaskFunction.handle` gives it."""
         task: StreamTask[R, C]
-        task = StreamTask(task_id, self.store, self.decode_result, created=created, since=since)
+        task = StreamTask(
+            task_id,
+            self.store,
+            self.decode_result,
+            created=created,
+            since=since,
+            is_watched=created and self.call_settings.cancel_on_disconnect,
+        )
         task.load_item = self._load_item
         return task
 

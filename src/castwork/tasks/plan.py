@@ -134,5 +134,6 @@ def _meta_of(settings: CallSettings, parent: str, line: str) -> Meta | None:
         headers=dict(settings.headers),
         parent=parent,
         serial=line,
+        watched=settings.cancel_on_disconnect,
     )
     return None if meta == Meta() else meta

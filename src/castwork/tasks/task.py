@@ -58,7 +58,7 @@ class Task(Generic[R_co]):
             id or key, and for a handle that was made from an id.
     """
 
-    __slots__ = ("_decode", "_since", "_store", "created", "id")
+    __slots__ = ("_decode", "_is_watched", "_since", "_store", "created", "id")
 
     def __init__(
         self,
@@ -68,12 +68,14 @@ class Task(Generic[R_co]):
         *,
         created: bool = False,
         since: float | None = None,
+        is_watched: bool = False,
     ) -> None:
         self.id = task_id
         self.created = created
         self._store = store
         self._decode = decode
         self._since = since
+        self._is_watched = is_watched
 
     def __repr__(self) -> str:
         return f"Task({self.id!r})"
@@ -132,7 +134,9 @@ class Task(Generic[R_co]):
         since = self._since
         if since is not None and time.monotonic() - since > _KNOWN_FOR:
             since = self._since = None
-        record = await wait_for_outcome(self._store, self.id, timeout=bound, since=since)
+        record = await wait_for_outcome(
+            self._store, self.id, timeout=bound, since=since, is_watched=self._is_watched
+        )
         self._since = None  # a dead task may be queued again: from now on the server is asked
         return record
 
@@ -257,7 +261,14 @@ class Task(Generic[R_co]):
     def _twin(self) -> Self:
         """The same task for the portal."""
         store, since = self._store.twin, self._since
-        return type(self)(self.id, store, self._decode, created=self.created, since=since)
+        return type(self)(
+            self.id,
+            store,
+            self._decode,
+            created=self.created,
+            since=since,
+            is_watched=self._is_watched,
+        )
 
     def events(self, after: str | None = None) -> AsyncGenerator[Chunk | Record, None]:
         """Follow the output and the changes of state; the last item is the final record.

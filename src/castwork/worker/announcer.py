@@ -84,6 +84,8 @@ class Announcer:
 
     def _record(self, attempt: Attempt) -> bytes:
         worker_id = self._workload.worker_id
-        return encode_record(
-            Record(TaskState.RUNNING, attempt.task, attempt.number, worker_id, attempt.started_at)
+        record = Record(
+            TaskState.RUNNING, attempt.task, attempt.number, worker_id, attempt.started_at
         )
+        record.watched = attempt.meta is not None and attempt.meta.watched
+        return encode_record(record)

@@ -6,6 +6,7 @@ from castwork.model.settings import Limits
 from castwork.model.worker_options import WorkerSettings
 from castwork.tasks.catalog import Catalog
 from castwork.worker.announcer import Announcer
+from castwork.worker.attendance import Attendance
 from castwork.worker.callers.choose import Callers
 from castwork.worker.control import Control
 from castwork.worker.fetcher import Fetcher
@@ -75,6 +76,7 @@ class QueueRoles:
         self.ticker = Ticker(
             store.schedules, functions, store.queue.name, grace=settings.unknown_grace
         )
+        self.attendance = Attendance(workload)
         self.control = Control(workload, claims, self.fetcher)
 
 

@@ -325,6 +325,7 @@ class Worker:
             side.append(roles.create_task(queue.recovery.run()))
             side.append(roles.create_task(queue.scheduler.run()))
             side.append(roles.create_task(queue.waker.run()))
+            side.append(roles.create_task(queue.attendance.run()))
             if queue.workload.queue.stream is None:
                 side.append(roles.create_task(queue.ticker.run()))
         return side
