@@ -20,7 +20,8 @@ def instrument(app: App) -> None:
     Every attempt that fails is reported, the ones that are tried again too: Sentry groups them.
     `Retry` and `Discard` are decisions, and no errors. Events have the tags `castwork.task`,
     `castwork.attempt`, `castwork.function`, `castwork.queue` and the task's owner as the user;
-    arguments are not sent. The trace travels in the task's headers.
+    arguments are not added, and may be among the local variables that Sentry takes from frames, see
+    `include_local_variables` of `sentry_sdk.init`. The trace travels in the task's headers.
     """
 
     @app.around_enqueue
