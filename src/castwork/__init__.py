@@ -12,9 +12,12 @@ from castwork.model.errors import (
     CastworkError,
     KeyConflict,
     LockTimeout,
+    NotEnded,
     OutputReset,
     PartlyEnqueued,
+    ProcessDied,
     QueueFull,
+    RemoteTraceback,
     ResultTimeout,
     TaskCancelled,
     TaskDead,
@@ -24,7 +27,7 @@ from castwork.model.errors import (
     TaskNotFound,
 )
 from castwork.model.limits import AtOnce, Rate
-from castwork.model.record import TaskStatus
+from castwork.model.record import AttemptStatus, TaskStatus
 from castwork.model.retry import Backoff
 from castwork.model.schedules import Cron, Every
 from castwork.model.settings import AppSettings, Limits, LinkSettings
@@ -46,6 +49,10 @@ from castwork.tasks.task import StreamTask, Task
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttemptStatus",
+    "NotEnded",
+    "RemoteTraceback",
+    "ProcessDied",
     "App",
     "AppSettings",
     "Applied",

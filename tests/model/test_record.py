@@ -90,13 +90,15 @@ def test_lines_in_texts_are_kept() -> None:
 
 def test_a_record_of_another_version_is_read_as_far_as_it_is_known() -> None:
     raw = (
-        b'{"v":7,"status":"failed","labels":{"a":"b"},"tries":[1],'
+        b'{"v":7,"status":"failed","labels":{"a":"b"},"later":[1],'
         b'"error":{"type":"E","chunks":3},"attempts":2}'
     )
 
     read = decode_record(raw)
 
-    assert read == Record(TaskState.FAILED, attempts=2, error=ErrorInfo("E"), v=7)
+    assert read == Record(
+        TaskState.FAILED, attempts=2, error=ErrorInfo("E"), labels={"a": "b"}, v=7
+    )
 
 
 def test_a_record_needs_no_version() -> None:
@@ -141,7 +143,7 @@ def test_a_status_tells_all_that_the_record_does(
     status = status_of("q-1", "q", record)
 
     assert (status.task_id, status.queue) == ("q-1", "q")
-    for name in set(Record.__struct_fields__) - {"v", "watched"}:
+    for name in set(Record.__struct_fields__) - {"v", "watched", "failures"}:
         assert getattr(status, name) == getattr(record, name)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
 import pytest
 from tests.worker.attempts import ENTRY_ID, NONCE, TASK_ID, declare, make_attempt
 
@@ -20,6 +23,11 @@ from castwork.worker.written import (
 
 ENQUEUED_AT = int(ENTRY_ID.split(b"-")[0])
 NO = ErrorInfo("ValueError", "no", attempt=1, worker="w")
+
+
+def undated(errors: Sequence[ErrorInfo]) -> list[ErrorInfo]:
+    """Failures without the times of their attempts."""
+    return [msgspec.structs.replace(one, started_at=None, finished_at=None) for one in errors]
 
 
 def errors(*numbers: int) -> list[ErrorInfo]:
@@ -47,14 +55,16 @@ def test_failed_attempt_is_counted_and_its_error_kept() -> None:
     meta = Meta(attempts=1, errors=errors(1), owner="eve", headers={"trace": "7"}, expires_ms=5)
     entry = next_entry(make_attempt(deliveries=2, meta=meta), NO, uncounted=0)
 
+    assert entry.meta is not None
     assert entry.meta == Meta(
         attempts=3,
         uncounted=1,
-        errors=[*errors(1), NO],
+        errors=[*errors(1), entry.meta.errors[-1]],
         owner="eve",
         headers={"trace": "7"},
         expires_ms=5,
     )
+    assert undated(entry.meta.errors) == [*errors(1), NO]
 
 
 def test_last_five_errors_are_kept() -> None:
@@ -62,7 +72,8 @@ def test_last_five_errors_are_kept() -> None:
     entry = next_entry(make_attempt(meta=meta), NO, uncounted=0)
 
     assert entry.meta is not None
-    assert entry.meta.errors == [*errors(2, 3, 4, 5), NO]
+    assert undated(entry.meta.errors) == [*errors(2, 3, 4, 5), NO]
+    assert entry.meta.errors[-1].finished_at is not None
     assert meta.errors == errors(1, 2, 3, 4, 5), "the attempt's own are left alone"
 
 
@@ -144,7 +155,7 @@ def test_letter_holds_the_entry_byte_for_byte_and_the_last_five_errors(lane: int
     letter = letter_of(attempt, NO, declared)
 
     assert letter.fields == attempt.fields
-    assert letter.errors == [*errors(2, 3, 4, 5), NO]
+    assert undated(letter.errors) == [*errors(2, 3, 4, 5), NO]
     assert (letter.task_id, letter.task, letter.attempts) == (TASK_ID, "work", 5)
     assert letter.lane == ("high", "normal", "low")[lane]
     record = decode_record(dead_record(attempt, NO, "w"))

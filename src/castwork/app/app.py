@@ -31,6 +31,7 @@ from castwork.tasks.end_hooks import SUFFIX
 from castwork.tasks.function import TaskFunction
 from castwork.tasks.lock import Lock
 from castwork.tasks.many import enqueue_many, enqueue_many_sync
+from castwork.tasks.owned import OwnedTask
 from castwork.tasks.queue import Queue
 from castwork.tasks.schedule import Schedule
 from castwork.tasks.task import Task
@@ -296,13 +297,19 @@ class App(Declarations):
         """The task functions, by name."""
         return self._catalog
 
-    def get_task(self, task_id: str) -> Task[Any]:
+    def get_task(self, task_id: str, *, owner: str | None = None) -> Task[Any]:
         """The handle on a task, by its id alone.
+
+        Args:
+            task_id: the task.
+            owner: whose task it has to be: the handle's methods raise TaskNotFound for the task of
+                another owner, and for one of nobody's. None for any task.
 
         Raises:
             TaskNotFound: the id names no queue of this app.
         """
-        return self._catalog.find_task(task_id)
+        task = self._catalog.find_task(task_id)
+        return task if owner is None else OwnedTask.of(task, owner)
 
     def served(self) -> list[QueueStore]:
         """The queues that a worker would serve, group subscriptions included."""

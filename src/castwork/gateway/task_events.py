@@ -14,7 +14,7 @@ from castwork.gateway.sse import sse_frame
 from castwork.model.chunk import Chunk
 from castwork.model.codec import encode
 from castwork.model.errors import ServerError
-from castwork.model.record import TaskStatus, status_of
+from castwork.model.record import ErrorInfo, TaskStatus, status_of
 from castwork.tasks.task import Task
 
 logger = logging.getLogger(__name__)
@@ -54,11 +54,16 @@ async def follow_task(
 
 
 def public_status(status: TaskStatus) -> TaskStatus:
-    """A status without the traceback, which operators find in dead letters."""
-    if status.error is None:
+    """A status without the tracebacks, which operators find in dead letters."""
+    if status.error is None and not any(one.error is not None for one in status.tries):
         return status
-    error = msgspec.structs.replace(status.error, traceback="")
-    return msgspec.structs.replace(status, error=error)
+    replace = msgspec.structs.replace
+    tries = [replace(one, error=_untraced(one.error)) for one in status.tries]
+    return replace(status, error=_untraced(status.error), tries=tries)
+
+
+def _untraced(error: ErrorInfo | None) -> ErrorInfo | None:
+    return None if error is None else msgspec.structs.replace(error, traceback="")
 
 
 def task_sse(item: Chunk | TaskStatus) -> bytes:

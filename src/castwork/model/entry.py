@@ -17,7 +17,7 @@ import msgspec
 
 from castwork.model.errors import UndecodableEntry
 from castwork.model.ids import is_nonce
-from castwork.model.record import ErrorInfo
+from castwork.model.record import ErrorInfo, Record
 from castwork.model.states import Priority
 
 #: A number of deliveries, bounded so that it can stand in the id of a chunk.
@@ -73,6 +73,14 @@ class Meta(msgspec.Struct, omit_defaults=True):
     lane: Priority | None = None
     crashes: _Count = 0
     watched: bool = False
+
+
+def with_meta(record: Record, meta: Meta | None) -> Record:
+    """Put into a record whose task it is, and how the attempts before the last have failed."""
+    if meta is not None:
+        record.owner, record.tenant, record.labels = meta.owner, meta.tenant, meta.labels
+        record.parent, record.failures = meta.parent, meta.errors
+    return record
 
 
 class Entry(msgspec.Struct):

@@ -21,6 +21,7 @@
     * UnknownTask                           no task function of that name
   * TaskNotFound (LookupError)              no record of that task id, or it has passed its TTL
   * AmbiguousId (LookupError)               dead letters of several queues have the id
+  * NotEnded                                a task waits or runs, and only an ended one can do that
   * QueueFull                               the queue is at its `max_depth`
   * LockTimeout (TimeoutError)              a lock was not free in time
   * KeyConflict                             the key is a task's that has other arguments
@@ -160,6 +161,10 @@ class AmbiguousId(CastworkError, LookupError):
     """Dead letters, or schedules, of several queues have the id."""
 
 
+class NotEnded(CastworkError):
+    """The task waits or runs, and was asked for what only an ended one can do."""
+
+
 class QueueFull(CastworkError):
     """The queue is at its `max_depth`; the task was not accepted.
 
@@ -277,6 +282,17 @@ class TaskExpired(TaskError):
 
 class ResultUnreadable(TaskError):
     """The task succeeded, and its result is not of the type that is declared here."""
+
+
+class RemoteTraceback(Exception):
+    """The traceback of another process as text: the cause of an error that came from there."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"\n{self.text}"
 
 
 class ProcessDied(CastworkError):

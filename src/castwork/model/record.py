@@ -22,6 +22,8 @@ class ErrorInfo(msgspec.Struct, omit_defaults=True):
         traceback: the last frames, for people.
         attempt: the attempt that failed.
         worker: the worker that ran it.
+        started_at: when the attempt began, in seconds since 1970 by that worker's clock.
+        finished_at: when it ended.
     """
 
     type: str
@@ -29,11 +31,32 @@ class ErrorInfo(msgspec.Struct, omit_defaults=True):
     traceback: str = ""
     attempt: int = 0
     worker: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
 
 
 def cancelled_error(reason: str) -> ErrorInfo | None:
     """What the record of a cancelled task says of the reason; nothing without one."""
     return ErrorInfo("Cancelled", reason) if reason else None
+
+
+class AttemptStatus(msgspec.Struct, omit_defaults=True):
+    """One attempt of a task.
+
+    Attributes:
+        number: its number, from 1.
+        worker: the worker that ran it.
+        started_at: when it began, in seconds since 1970 by that worker's clock; None where that is
+            not known.
+        finished_at: when it ended; None while it runs.
+        error: why it failed; None where it did not.
+    """
+
+    number: int
+    worker: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+    error: ErrorInfo | None = None
 
 
 class TaskFacts(msgspec.Struct, omit_defaults=True):
@@ -50,6 +73,10 @@ class TaskFacts(msgspec.Struct, omit_defaults=True):
         finished_at: end of the task.
         result: the result as JSON.
         error: why the last attempt failed.
+        owner: whose task it is.
+        tenant: the owner's tenant.
+        labels: what is kept with the task.
+        parent: id of the task whose code enqueued it.
     """
 
     status: TaskState
@@ -60,6 +87,10 @@ class TaskFacts(msgspec.Struct, omit_defaults=True):
     finished_at: float | None = None
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: ErrorInfo | None = None
+    owner: str = ""
+    tenant: str = ""
+    labels: dict[str, str] = {}
+    parent: str = ""
 
     @property
     def value(self) -> Any:
@@ -71,10 +102,12 @@ class Record(TaskFacts, omit_defaults=True):
     """What Redis holds of a task, under the task's record key.
 
     Attributes:
+        failures: why attempts before the last failed, newest last.
         v: version of the format; 0 where the writer named none.
         watched: whether the task is cancelled when nobody watches it any more; while it runs.
     """
 
+    failures: list[ErrorInfo] = []
     v: int = 0
     watched: bool = False
 
@@ -86,19 +119,13 @@ class TaskStatus(TaskFacts, omit_defaults=True, kw_only=True):
         task_id: the task.
         queue: name of its queue.
         arguments: what the task was called with; told to `on_end` hooks.
-        owner: whose task it is; told to `on_end` hooks.
-        tenant: the owner's tenant; told to `on_end` hooks.
-        labels: what is kept with the task; told to `on_end` hooks.
-        parent: id of the task whose code enqueued it; told to `on_end` hooks.
+        tries: the attempts, the last five failures among them; the one that runs is the last.
     """
 
     task_id: str
     queue: str
     arguments: Any = None
-    owner: str = ""
-    tenant: str = ""
-    labels: dict[str, str] = {}
-    parent: str = ""
+    tries: list[AttemptStatus] = []
 
 
 _decode = msgspec.json.Decoder(Record).decode
@@ -132,6 +159,20 @@ def decode_record(raw: bytes) -> Record:
 
 def status_of(task_id: str, queue: str, record: Record) -> TaskStatus:
     """A record as the status of a task."""
+    tries = [
+        AttemptStatus(one.attempt, one.worker, one.started_at, one.finished_at, one)
+        for one in record.failures
+    ]
+    if record.started_at is not None:
+        tries.append(
+            AttemptStatus(
+                record.attempts,
+                record.worker,
+                record.started_at,
+                record.finished_at,
+                None if record.status is TaskState.RUNNING else record.error,
+            )
+        )
     return TaskStatus(
         record.status,
         record.task,
@@ -141,6 +182,11 @@ def status_of(task_id: str, queue: str, record: Record) -> TaskStatus:
         record.finished_at,
         record.result,
         record.error,
+        record.owner,
+        record.tenant,
+        record.labels,
+        record.parent,
         task_id=task_id,
         queue=queue,
+        tries=tries,
     )

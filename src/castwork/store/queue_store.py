@@ -32,6 +32,7 @@ class QueueStore:
 
     Attributes:
         queue: the queue.
+        limits: bounds on payloads and outputs.
         follow_up: makes the field `call` of the task that follows the end of another, empty where
             none does.
         place: the queue's keys, and the way to their server.
@@ -53,7 +54,7 @@ class QueueStore:
         self, connections: Connections, namespace: str, queue: Queue, limits: Limits
     ) -> None:
         self.queue = queue
-        self._limits = limits
+        self.limits = limits
         self._namespace = namespace
         self._twin: QueueStore | None = None
         self.follow_up: Callable[[TaskStatus], bytes] = lambda _: b""
@@ -76,7 +77,7 @@ class QueueStore:
         """The same for the portal, where the twins ending in `_sync` run."""
         if self._twin is None:
             connections = self.place.connections.twin
-            self._twin = QueueStore(connections, self._namespace, self.queue, self._limits)
+            self._twin = QueueStore(connections, self._namespace, self.queue, self.limits)
             self._twin.follow_up = self.follow_up
         return self._twin
 
@@ -90,7 +91,7 @@ class QueueStore:
 
     def checkpoints(self, worker_id: str) -> Checkpoints:
         """What the tasks of one worker save."""
-        return Checkpoints(self.place, worker_id, self._limits.payload)
+        return Checkpoints(self.place, worker_id, self.limits.payload)
 
     def outcomes(self, worker_id: str) -> Outcomes:
         """The outcomes that one worker stores."""

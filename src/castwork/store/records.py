@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from castwork.model.entry import has_nonce, parse_entry
+from castwork.model.entry import has_nonce, parse_entry, with_meta
 from castwork.model.errors import UndecodableEntry
 from castwork.model.ids import MadeId, parse_made_id, producer_of
 from castwork.model.record import Record, cancelled_error, decode_record, encode_record
 from castwork.model.states import Priority, TaskState
 from castwork.store.adopted import Adopted
 from castwork.store.place import QueuePlace
-from castwork.store.scripts import CANCEL
+from castwork.store.scripts import CANCEL, FORGET
 
 #: Stands between an id and the reason for its cancel on the control channel.
 CANCEL_WORD = "cancel"
@@ -82,6 +82,19 @@ class Records:
         raw = await self._place.call("GET", keys.record(task_id))  # the task has ended meanwhile
         return Record(TaskState.QUEUED) if raw is None else decode_record(raw)
 
+    async def forget(self, task_id: str) -> bool:
+        """Delete the record, the output and what was saved of a task that has ended.
+
+        Returns:
+            Whether they are gone; False for a task that has not ended.
+
+        Raises:
+            ConnectionFailed: no server in time.
+        """
+        keys = self._place.keys
+        names = [keys.record(task_id), keys.output(task_id), keys.saved(task_id)]
+        return bool(await self._place.run(FORGET, names, []))
+
     async def cancel(
         self, task_id: str, known: Record, following: bytes = b"", *, reason: str = ""
     ) -> TaskState | None:
@@ -110,7 +123,15 @@ class Records:
         elif made is not None and made.entry is not None:
             place, nonce = f"{made.lane.value}:{made.entry}", made.nonce
         cancelled = Record(
-            TaskState.CANCELLED, known.task, known.attempts, error=cancelled_error(reason)
+            TaskState.CANCELLED,
+            known.task,
+            known.attempts,
+            error=cancelled_error(reason),
+            owner=known.owner,
+            tenant=known.tenant,
+            labels=known.labels,
+            parent=known.parent,
+            failures=known.failures,
         )
         reply = await self._place.run(
             CANCEL,
@@ -135,6 +156,7 @@ class Records:
 def _waiting(fields: list[bytes]) -> Record:
     """The record that a task has before its first attempt."""
     try:
-        return Record(TaskState.QUEUED, parse_entry(fields).name)
+        entry = parse_entry(fields)
+        return with_meta(Record(TaskState.QUEUED, entry.name), entry.meta)
     except UndecodableEntry:
         return Record(TaskState.QUEUED)  # a worker will say what is wrong with it

@@ -10,7 +10,7 @@ from hashlib import blake2b
 import msgspec
 
 from castwork.model.call_options import CallSettings
-from castwork.model.entry import Entry, Meta, encode_meta, wire_name
+from castwork.model.entry import Entry, Meta, encode_meta, wire_name, with_meta
 from castwork.model.ids import deferred_id, own_id
 from castwork.model.record import Record, encode_record
 from castwork.model.states import Priority, TaskState
@@ -107,15 +107,19 @@ class Plan:
         entry = Entry(self.name, nonce.encode(), args, task_id, 0, self._meta)
         named = NamedTask(task_id, self.lane, entry.call, self.meta, is_serial=bool(self._line))
         if settings.delay > 0:
-            queued = encode_record(Record(TaskState.QUEUED, self._task))
+            queued = encode_record(self._waiting(TaskState.QUEUED))
             named.delay_ms = max(1, int(settings.delay * 1000))
             named.parked = parked_task(entry, self.lane, queued)
-            named.record = encode_record(Record(TaskState.SCHEDULED, self._task))
+            named.record = encode_record(self._waiting(TaskState.SCHEDULED))
         if self.key is not None:
             named.key = self.key
             named.key_ttl_ms = -1 if settings.key_until else int(settings.key_ttl * 1000)
             named.digest = blake2b(self._canonical(args), digest_size=8).hexdigest()
         return named
+
+    def _waiting(self, status: TaskState) -> Record:
+        """The record of a task that waits for its time."""
+        return with_meta(Record(status, self._task), self._meta)
 
 
 def _meta_of(settings: CallSettings, parent: str, line: str) -> Meta | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
@@ -14,8 +15,10 @@ from castwork.model.chunk import CHUNK, RESET, TRIMMED, Chunk
 from castwork.model.codec import decode_any
 from castwork.model.errors import (
     InvalidArguments,
+    NotEnded,
     OutputReset,
     OutputTrimmed,
+    RemoteTraceback,
     ResultNotKept,
     ResultUnreadable,
     TaskCancelled,
@@ -31,6 +34,7 @@ from castwork.model.record import ErrorInfo, Record, TaskFacts, TaskStatus, stat
 from castwork.model.states import TaskState
 from castwork.redis.portal import portal
 from castwork.store.queue_store import QueueStore
+from castwork.tasks.again import enqueue_again
 from castwork.tasks.chunks import OutputReader
 from castwork.tasks.waiting import wait_for_outcome
 
@@ -170,6 +174,53 @@ class Task(Generic[R_co]):
             return None if raw is None else decode_any(raw)
         except (ValueError, RecursionError) as error:
             raise UndecodableEntry(f"the arguments of task {self.id} are no JSON") from error
+
+    async def again(self) -> Self:
+        """Enqueue a new task with the same function, arguments, owner, tenant, labels and headers.
+
+        The new task has an id of its own, and no key. Wrappers around enqueues are not called.
+
+        Raises:
+            TaskNotFound: the arguments are gone: they are kept while a task waits, runs or is dead.
+            DefinitionError: the task's queue adopts a stream.
+            QueueFull, ConnectionFailed: as of an enqueue.
+        """
+        return self._with_id(await enqueue_again(self._store, self.id))
+
+    def again_sync(self) -> Self:
+        """`again` for callers without an event loop; raises as it, and WouldBlock."""
+        return self._with_id(portal.run("again", lambda: self._again(self._twin)))
+
+    @staticmethod
+    async def _again(twin: Task[Any]) -> str:
+        return (await twin.again()).id
+
+    def _with_id(self, task_id: str) -> Self:
+        """The handle on a task that has just been made, and is like this one."""
+        made = copy.copy(self)
+        made.id, made.created, made._since = task_id, True, time.monotonic()
+        return made
+
+    async def forget(self) -> None:
+        """Delete what is kept of the task, which has ended: its record, its output, its letter.
+
+        Its own id is free then. A key that has a `key_ttl` stays for that time.
+
+        Raises:
+            NotEnded: the task waits or runs.
+            ConnectionFailed: no server in time.
+        """
+        records, letters = self._store.records, self._store.letters
+        letter = await letters.find(self.id)
+        if letter is not None and await letters.purge(letter):
+            return
+        known = await records.read(self.id)
+        if known is not None and not (known.status.is_final and await records.forget(self.id)):
+            raise NotEnded(f"task {self.id} has not ended: cancel it first")
+
+    def forget_sync(self) -> None:
+        """`forget` for callers without an event loop; raises as it, and WouldBlock."""
+        portal.run("forget", self._twin.forget)
 
     async def cancel(self, reason: str = "", *, timeout: Seconds = 10.0) -> bool:
         """Cancel the task, waiting or running.
@@ -324,6 +375,9 @@ class StreamTask(Task[R_co], Generic[R_co, C_co]):
 
 
 def error_of(task_id: str, facts: TaskFacts) -> TaskError:
-    """The error for a task that ended without a result."""
+    """The error for a task that ended without a result; the worker's traceback is its cause."""
     error = facts.error or ErrorInfo("", facts.status.value)
-    return _ERRORS[facts.status](task_id, error.type, error.message, facts.attempts)
+    made = _ERRORS[facts.status](task_id, error.type, error.message, facts.attempts)
+    if error.traceback:
+        made.__cause__ = RemoteTraceback(error.traceback)
+    return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from castwork.model.entry import with_meta
 from castwork.model.errors import NotOpen, ServerError
 from castwork.model.record import Record, encode_record
 from castwork.model.states import TaskState
@@ -88,4 +89,4 @@ class Announcer:
             TaskState.RUNNING, attempt.task, attempt.number, worker_id, attempt.started_at
         )
         record.watched = attempt.meta is not None and attempt.meta.watched
-        return encode_record(record)
+        return encode_record(with_meta(record, attempt.meta))

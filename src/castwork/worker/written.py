@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from castwork.model.codec import decode_any
-from castwork.model.entry import Entry, Meta
+from castwork.model.entry import Entry, Meta, with_meta
 from castwork.model.queue import Lane, Queue
 from castwork.model.record import (
     ErrorInfo,
@@ -31,33 +31,31 @@ _ERRORS_KEPT = 5
 def final_record(attempt: Attempt, outcome: Finish, worker_id: str, now: float) -> bytes:
     """The record of a task that has ended."""
     result, runnable = outcome.result, attempt.runnable
-    return encode_record(
-        Record(
-            outcome.status,
-            attempt.task if runnable is None else runnable.name,
-            attempt.runs,
-            worker_id,
-            attempt.started_at,
-            now,
-            msgspec.UNSET if result is None else msgspec.Raw(result),
-            outcome.error,
-        )
+    record = Record(
+        outcome.status,
+        attempt.task if runnable is None else runnable.name,
+        attempt.runs,
+        worker_id,
+        attempt.started_at,
+        now,
+        msgspec.UNSET if result is None else msgspec.Raw(result),
+        outcome.error,
     )
+    return encode_record(with_meta(record, attempt.meta))
 
 
 def dead_record(attempt: Attempt, error: ErrorInfo, worker_id: str) -> bytes:
     """The record of a task that becomes a dead letter."""
-    return encode_record(
-        Record(
-            TaskState.DEAD,
-            attempt.task,
-            attempt.runs,
-            worker_id,
-            attempt.started_at,
-            time.time(),
-            error=error,
-        )
+    record = Record(
+        TaskState.DEAD,
+        attempt.task,
+        attempt.runs,
+        worker_id,
+        attempt.started_at,
+        time.time(),
+        error=error,
     )
+    return encode_record(with_meta(record, attempt.meta))
 
 
 class EndedTask(NamedTuple):
@@ -88,9 +86,6 @@ def ended_task(attempt: Attempt, outcome: Finish | Bury, worker_id: str, queue: 
     status = status_of(attempt.task_id, queue.name, decode_record(record))
     with suppress(ValueError, RecursionError):
         status.arguments = decode_any(attempt.args)
-    if (meta := attempt.meta) is not None:
-        status.owner, status.tenant, status.labels = meta.owner, meta.tenant, meta.labels
-        status.parent = meta.parent
     return EndedTask(record, ttl_ms, letter, status)
 
 
@@ -99,16 +94,24 @@ def waiting_record(
 ) -> tuple[bytes, bytes]:
     """The records of a task that waits again: while it is parked, and once it is queued."""
     count = attempt.number if attempts is None else attempts
-    task = attempt.task
-    return (
-        encode_record(Record(TaskState.SCHEDULED, task, count, worker_id, error=error)),
-        encode_record(Record(TaskState.QUEUED, task, count, worker_id, error=error)),
-    )
+    record = Record(TaskState.SCHEDULED, attempt.task, count, worker_id, error=error)
+    with_meta(record, attempt.meta)
+    if error is not None and error.attempt:
+        record.failures = failures_of(attempt, error)
+    parked = encode_record(record)
+    record.status = TaskState.QUEUED
+    return parked, encode_record(record)
+
+
+def failures_of(attempt: Attempt, error: ErrorInfo) -> list[ErrorInfo]:
+    """The task's last failures with that of an attempt which ends now, newest last."""
+    ended = msgspec.structs.replace(error, started_at=attempt.started_at, finished_at=time.time())
+    return [*attempt.errors, ended][-_ERRORS_KEPT:]
 
 
 def letter_of(attempt: Attempt, error: ErrorInfo, lane: Lane) -> Letter:
     """The dead letter that a task becomes."""
-    errors = [*attempt.errors, error][-_ERRORS_KEPT:]
+    errors = failures_of(attempt, error)
     own = attempt.meta.lane if attempt.meta is not None else None
     name = lane.name if own is None else own.value
     return Letter("", attempt.task_id, attempt.task, attempt.runs, name, errors, attempt.fields)
@@ -154,13 +157,13 @@ def next_entry(
             unknown_ms=unknown_ms,
         )
     else:
-        errors = [*attempt.errors, *([error] if error is not None else [])]
+        errors = attempt.errors if error is None else failures_of(attempt, error)
         meta = msgspec.structs.replace(
             old,
             attempts=attempt.number,
             uncounted=old.uncounted + attempt.crashes + uncounted,
             crashes=0,
-            errors=errors[-_ERRORS_KEPT:],
+            errors=errors,
             unknown_ms=0,
         )
     entry.meta = None if meta == Meta() else meta

@@ -5,20 +5,9 @@ from __future__ import annotations
 import pickle
 import traceback
 
-from castwork.model.errors import CastworkError
+from castwork.model.errors import CastworkError, RemoteTraceback
 from castwork.model.safe_text import safe_text, text_of
 from castwork.worker.processes.messages import Failure
-
-
-class _Traceback(Exception):
-    """The traceback of the other process, to be the cause of the exception there."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        return f"\n{self.text}"
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -49,5 +38,5 @@ def error_of(failure: Failure) -> BaseException:
             error = None
     if not isinstance(error, BaseException):
         error = type(failure.type, (CastworkError,), {})(failure.message)
-    error.__cause__ = _Traceback(failure.traceback)
+    error.__cause__ = RemoteTraceback(failure.traceback)
     return error
