@@ -123,6 +123,8 @@ class TaskLife(Expected):
         who = holder if mine else task.id
         waits = self.where.get(holder) in ("waits", "parked")
         assert self.do(self.enqueues[sender].replace(who, task, delay_ms)) == (mine and waits)
+        if mine and waits:
+            self.parked_by.pop(holder, None)  # with other arguments it is not what was parked
 
     @precondition(lambda self: bool(self.keys))
     @rule(sender=any_sender, mine=st.booleans())

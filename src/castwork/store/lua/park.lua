@@ -1,6 +1,7 @@
 -- Park a task that a worker holds until a time, by the server's clock.
 -- The task is never in two places: its entry leaves in the same step.
--- Idempotent: a repeated call finds the parked task, or reports a lost lease if that was queued.
+-- Idempotent: a repeated call finds the parked task, or reports a lost lease if that was queued or
+-- given other arguments.
 --
 -- KEYS  1 lane   2 record   3 parked   4 moved   5 due
 -- ARGV  1 group   2 worker   3 entry   4 deliveries   5 1 to delete the entry   6 task id
