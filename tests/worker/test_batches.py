@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -165,6 +165,52 @@ async def test_a_wrong_number_of_results_kills_all_at_once(app: App) -> None:
         end = await (await embed.enqueue("a")).wait(timeout=10)
     assert end.status is TaskState.DEAD
     assert end.error is not None and "5 for 1 items" in end.error.message
+
+
+class _Untold(StopIteration):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class _Shorter(list[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+async def _cancels_itself(texts: list[str]) -> list[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+    return texts
+
+
+async def _gives_untold_exceptions(texts: list[str]) -> list[Any]:
+    return [_Untold() for _ in texts]
+
+
+async def _gives_a_list_of_another_length_than_it_tells(texts: list[str]) -> list[Any]:
+    return _Shorter(texts)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        _cancels_itself,
+        _gives_untold_exceptions,
+        _gives_a_list_of_another_length_than_it_tells,
+    ],
+)
+async def test_however_a_call_ends_each_of_its_tasks_has_an_end(
+    app: App, code: Callable[[list[str]], Awaitable[list[Any]]]
+) -> None:
+    @app.task(batch=Batch(), attempts=1)
+    async def embed(texts: list[str]) -> list[Any]:
+        return await code(texts)
+
+    async with app, app.worker():
+        tasks = await embed.enqueue_many(["a", "b"])
+        assert [(await task.wait(timeout=5)).status for task in tasks] == [TaskState.DEAD] * 2
 
 
 async def test_items_that_may_not_share_a_call_do_not(

@@ -14,6 +14,7 @@ import msgspec
 from castwork.model.batch import Batch
 from castwork.model.call_options import CallSettings
 from castwork.model.errors import DefinitionError
+from castwork.model.safe_text import text_of
 from castwork.model.signals import Discard, Retry
 from castwork.tasks.call import Call
 from castwork.tasks.chain import Chain
@@ -144,6 +145,7 @@ class Batcher:
         lending.calls.add(call)
         call.add_done_callback(lending.calls.discard)
         call.add_done_callback(lambda _: lending.free_slot())
+        call.add_done_callback(lambda done: _end_rest(done, members))
         for member in members:
             member.value.add_done_callback(lambda _: _end_unwanted(call, members))
 
@@ -213,13 +215,16 @@ class Batcher:
             [name] = function.signature.parameters
             call = Call[Any](function, b"{}", told=CallSettings(), arguments={name: items})
             values = await self._around.call(call, innermost)
-        if not isinstance(values, list | tuple) or len(values) != len(items):
-            got = f"{len(values)}" if isinstance(values, list | tuple) else type(values).__name__
-            raise DefinitionError(
-                f"batch function {function.name!r} returned {got} for {len(items)} items: return a"
-                " list with one result per item, an exception for an item that failed"
-            )
-        return list(values)
+        got = type(values).__name__
+        if isinstance(values, list | tuple):
+            values = [*values]  # a subclass may tell another length than it has
+            if len(values) == len(items):
+                return values
+            got = f"{len(values)}"
+        raise DefinitionError(
+            f"batch function {function.name!r} returned {got} for {len(items)} items: return a"
+            " list with one result per item, an exception for an item that failed"
+        )
 
 
 def _is_cancelled() -> bool:
@@ -232,6 +237,15 @@ def _end_unwanted(call: asyncio.Task[None], members: Sequence[_Member]) -> None:
     """End a call of which no item's result is wanted any more."""
     if all(member.value.cancelled() for member in members):
         call.cancel()
+
+
+def _end_rest(call: asyncio.Task[None], members: Sequence[_Member]) -> None:
+    """Fail the members that an ended call has left without a result, as it cancelled itself.
+
+    Else their tasks would wait, and keep their leases, for good.
+    """
+    error = asyncio.CancelledError() if call.cancelled() else call.exception()
+    _fail(members, error or asyncio.CancelledError())
 
 
 def _fail(members: Sequence[_Member], error: BaseException) -> None:
@@ -252,7 +266,9 @@ def _settle(member: _Member, value: Any) -> None:
 
 def _raisable(error: BaseException) -> BaseException:
     """An exception that a future takes: it refuses StopIteration."""
-    return RuntimeError(f"StopIteration: {error}") if isinstance(error, StopIteration) else error
+    if isinstance(error, StopIteration):
+        return RuntimeError(f"StopIteration: {text_of(error)}")
+    return error
 
 
 def batch_caller(function: TaskFunction[Any, Any], around: Chain) -> Caller:
