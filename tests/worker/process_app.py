@@ -141,6 +141,16 @@ def wrapped(text: str, pid: str) -> str:
     return "inside"
 
 
+@app.task(run_in="process", attempts=1)
+def fork(path: str) -> None:
+    """Die, and leave a forked process behind that lives on."""
+    if (pid := os.fork()) == 0:
+        time.sleep(60)
+        os._exit(0)
+    Path(path).write_text(str(pid))
+    os.kill(os.getpid(), 9)
+
+
 @app.task(run_in="process")
 def coroutine() -> Any:
     return asyncio.sleep(0)

@@ -117,6 +117,14 @@ async def test_a_death_in_the_last_attempt_is_told(run: Run, tmp_path: Path) -> 
             await task.result(timeout=20)
 
 
+async def test_a_death_is_noticed_where_a_forked_process_lives_on(run: Run, tmp_path: Path) -> None:
+    async with run():
+        task = await program.fork.enqueue(str(tmp_path / "pid"))
+        with pytest.raises(TaskDead, match="SIGKILL"):
+            await task.result(timeout=20)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
 async def test_a_timeout_stops_the_code(run: Run, tmp_path: Path) -> None:
     async with run():
         task = await program.too_long.enqueue(str(tmp_path / "end"))

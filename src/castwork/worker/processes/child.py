@@ -87,6 +87,7 @@ class Child:
         for number in (signal.SIGINT, signal.SIGTERM):  # meant for the worker, which tells us
             signal.signal(number, lambda *_: None)
         signal.signal(_LOOK, self._look)
+        os.register_at_fork(after_in_child=self._let_go)
         self._prepare(setup)
         threading.Thread(target=self._listen, name="castwork-worker", daemon=True).start()
         self.send(Ready())
@@ -162,6 +163,13 @@ class Child:
             main = threading.main_thread().ident
             assert main is not None
             signal.pthread_kill(main, _LOOK)
+
+    def _let_go(self) -> None:
+        """Close the connection in a process that the call has forked.
+
+        The worker takes the end of the connection for the end of this process.
+        """
+        os.close(self._connection.detach())  # the stream's lock may have been taken as it forked
 
     # -- messages -----------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from castwork.model.errors import ProcessDied
+from castwork.model.errors import CastworkError, ProcessDied
 from castwork.redis.threads import in_thread
 from castwork.tasks.declared import Declared, place_of
 from castwork.worker.attempt import Attempt
@@ -195,8 +195,9 @@ class Process:
     async def _answer(self, ask: Ask) -> None:
         answer = Answer(ask.number)
         try:
-            if self._serve is not None:
-                await self._serve(ask.what)
+            if self._serve is None:
+                raise CastworkError("the task has ended: it writes nothing any more")
+            await self._serve(ask.what)
         except Exception as error:
             answer.failure = failure_of(error)
         self._send(answer)
