@@ -185,6 +185,20 @@ async def test_named_tasks_of_one_call_see_one_another(
     ]
 
 
+async def test_what_another_program_writes_among_the_answers_is_no_answer(
+    box: Box, plain: redis.Redis
+) -> None:
+    row = Row(Priority.NORMAL, [b"f PRODU100000000 {}"])
+    await box.enqueues.enqueue([row])
+    for slot in plain.hkeys(box.keys.sent):
+        plain.hset(box.keys.sent, slot, b"\xff{")
+
+    (taken,) = await box.enqueues.enqueue([row])
+
+    assert len(taken.entries) == 1
+    assert plain.xlen(box.keys.lanes[1]) == 2
+
+
 @pytest.mark.parametrize("count", [1, 2, 300])
 async def test_entries_are_told_whether_or_not_they_follow_on_one_another(
     box: Box, plain: redis.Redis, count: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ from castwork import (
     TaskStatus,
     current,
 )
-from castwork.model.errors import DefinitionError
+from castwork.model.errors import DefinitionError, ServerRefused
+from castwork.store.admissions import Admissions, Asked
 from castwork.testing import running
 
 NOW = Backoff(base=0.001)
@@ -386,3 +388,68 @@ def test_what_others_write_has_no_tenant(app: App) -> None:
 
         @app.task(stream="orders", serial_by="tenant")
         async def write(doc: str) -> None: ...
+
+
+def _spoil(plain: redis.Redis, key: bytes) -> None:
+    """Write what is no note of castwork's over, beside and between what a key holds."""
+    if plain.type(key) == b"hash":
+        for field in plain.hkeys(key):
+            plain.hset(key, field, b"\xff{")
+        plain.hset(key, b"\xff", b"[]")
+        return
+    for member, score in plain.zrange(key, 0, -1, withscores=True):
+        name = member.split(b"\n")[0]
+        plain.zadd(key, dict.fromkeys([name, name + b"\n", name + b"\nx\ny"], score))
+    plain.zadd(key, {b"\xff": 0, b"\n": 0, b"a": -1e300, b"z": 5})
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["held", "holders", "holding", "lines", "promised", "rates", "specs"]
+    + ["turns", "waiters", "waking"],
+)
+async def test_what_another_program_writes_among_the_limits_holds_no_other_task_up(
+    app: App, plain: redis.Redis, namespace: str, part: str
+) -> None:
+    go = asyncio.Event()
+
+    @app.task(queue="q", serial_by="line", limits=[AtOnce(1, by="who"), AtOnce(50)])
+    async def write(line: str, who: str) -> str:
+        await go.wait()
+        return line
+
+    async with app, app.worker(lease=1.0):
+        for line, who in ("ab", "ab", "cb"):
+            await write.enqueue(line, who)
+        await held(app, 2)
+        key = f"{{{namespace}:q}}:limits:{part}".encode()
+        _spoil(plain, key)
+        go.set()
+        for line, who in ("xy", "xz", "ab"):  # of a line and a key of their own, and of those
+            assert await (await write.enqueue(line, who)).result(timeout=8) == line
+    plain.delete(key)
+
+
+async def test_a_task_whose_limits_the_server_refuses_waits_alone(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter, refused = Admissions.enter, [""]
+
+    async def refuse(self: Admissions, asked: Sequence[Asked]) -> Any:
+        if any(one.delivery.task_id == refused[0] for one in asked):
+            raise ServerRefused("ERR no")
+        return await enter(self, asked)
+
+    @app.task(queue="q", limits=[AtOnce(50)])
+    async def write(number: int) -> int:
+        return number
+
+    monkeypatch.setattr(Admissions, "enter", refuse)
+    async with app:
+        tasks = await app.enqueue_many(write.call(number) for number in range(5))
+        refused[0] = tasks[2].id
+        async with app.worker():
+            for number in (0, 1, 3, 4):
+                assert await tasks[number].result(timeout=5) == number
+            await eventually(lambda: is_in(TaskState.SCHEDULED, tasks[2]))
+            assert (await tasks[2].status()).attempts == 1

@@ -70,11 +70,17 @@ class Healing(NamedTuple):
         places: cursor of the places.
         promise: the promise that was looked at last, empty at the beginning.
         turns: cursor of the tasks in lines.
+        place: the place that was looked at last, empty at the beginning; so are the next two.
+        in_line: the last in a line.
+        waiter: the last who waits at a limit.
     """
 
     places: bytes = b"0"
     promise: bytes = b""
     turns: bytes = b"0"
+    place: bytes = b""
+    in_line: bytes = b""
+    waiter: bytes = b""
 
 
 class Admissions:

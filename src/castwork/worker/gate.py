@@ -15,13 +15,16 @@ from castwork.model.errors import (
     InvalidArguments,
     NotOpen,
     OutOfMemory,
+    PersistenceFailed,
+    ServerError,
 )
+from castwork.model.safe_text import printable
 from castwork.store.admissions import Admissions, Answer, Asked, Ended
 from castwork.tasks.limited import LimitOf, one_line
 from castwork.tasks.task import Task
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.callers.subject import call_of
-from castwork.worker.outcome import Bury, Drop, Held, Outcome, Release, describe
+from castwork.worker.outcome import Bury, Drop, Held, Outcome, Park, Release, describe
 from castwork.worker.workload import Workload
 from castwork.worker.written import held_entry, waiting_record
 
@@ -31,6 +34,9 @@ T = TypeVar("T")
 
 #: Attempts that ask in one call, at most: keeps one call short on the server.
 _GROUP = 64
+
+#: Seconds after which a task asks again whose limits the server refuses to look at.
+_REFUSED = 5.0
 
 #: What becomes of an attempt that has not passed; None stands for no answer.
 _REFUSALS: dict[Answer | None, Outcome] = {
@@ -110,15 +116,25 @@ class Gate:
                     return None
                 self._prepare(asked, attempt)
                 answer = await self._ask(asked)
-        except Exception as error:  # of the user's functions
-            info = describe(error, attempt=attempt.number, worker_id=self._workload.worker_id)
-            return Bury(info)
+        except Exception as error:
+            return self._after_error(attempt, error)
         if answer is Answer.PASSED:
             self.inside[attempt] = _Passed([one for one in limits if one.is_place], bool(line))
             return None
         if answer is Answer.HELD and attempt.ended_by is Ending.CANCEL:
             await self._cancel(attempt)
         return _REFUSALS[answer]
+
+    def _after_error(self, attempt: Attempt, error: Exception) -> Outcome | None:
+        """The outcome of an attempt that the server, or a user's function, refuses to let pass."""
+        info = describe(error, attempt=attempt.number, worker_id=self._workload.worker_id)
+        if not isinstance(error, ServerError):
+            return Bury(info)
+        if attempt.ended_by:  # as by a cancel, which is not to be lost with the attempt
+            return None
+        said, name = printable(info.message), self._workload.queue.name
+        logger.error("queue %s: limits of task %s: %s", name, attempt.task_id, said)
+        return Park(_REFUSED, info, waived=True)
 
     async def _cancel(self, attempt: Attempt) -> None:
         """Cancel a task once more, whose cancel came while it was being held back."""
@@ -156,17 +172,30 @@ class Gate:
         try:
             while self._asking:
                 group, self._asking = self._asking[:_GROUP], self._asking[_GROUP:]
-                asked = [one for one, _ in group]
-                reply = await self._until_answered(partial(self._admissions.enter, asked))
-                answers: Sequence[Answer | None] = [None] * len(group)
-                if reply is not None:
-                    answers, wait = reply
-                    self.on_plan(wait)
-                for (_, future), answer in zip(group, answers, strict=True):
-                    if not future.done():
-                        future.set_result(answer)
+                await self._ask_group(group)
         finally:
             self._asker = None
+
+    async def _ask_group(self, group: Sequence[_Waiting]) -> None:
+        """Ask for a group; where the server refuses, for either half, down to the culprits."""
+        asked = [one for one, _ in group]
+        answers: Sequence[Answer | None] = [None] * len(group)
+        try:
+            reply = await self._until_answered(partial(self._admissions.enter, asked))
+        except Exception as error:  # the neighbours of what is refused must not suffer
+            if len(group) > 1:
+                half = len(group) // 2
+                await self._ask_group(group[:half])
+                await self._ask_group(group[half:])
+            elif not group[0][1].done():
+                group[0][1].set_exception(error)
+            return
+        if reply is not None:
+            answers, wait = reply
+            self.on_plan(wait)
+        for (_, future), answer in zip(group, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
 
     # -- out ----------------------------------------------------------------------------
 
@@ -193,10 +222,24 @@ class Gate:
         try:
             while self._leaving:
                 group, self._leaving = self._leaving[:_GROUP], self._leaving[_GROUP:]
-                ended = [Ended(one, _specs(had.places), had.in_line) for one, had in group]
-                self.on_plan(await self._until_answered(partial(self._admissions.leave, ended)))
+                await self._leave_group(
+                    [Ended(one, _specs(had.places), had.in_line) for one, had in group]
+                )
         finally:
             self._leaver = None
+
+    async def _leave_group(self, ended: Sequence[Ended]) -> None:
+        """Give places back, as `_ask_group` asks; a look for what is gone does the rest."""
+        try:
+            self.on_plan(await self._until_answered(partial(self._admissions.leave, ended)))
+        except Exception:
+            if len(ended) == 1:
+                task_id = ended[0].delivery.task_id
+                logger.exception("task %s: the server refuses to take its places back", task_id)
+                return
+            half = len(ended) // 2
+            await self._leave_group(ended[:half])
+            await self._leave_group(ended[half:])
 
     async def drain(self) -> None:
         """Wait until all places are given back, or that was given up."""
@@ -204,7 +247,11 @@ class Gate:
             await asyncio.wait(pending)
 
     async def _until_answered(self, send: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
-        """Send an idempotent call until the server has answered it; None where it never will."""
+        """Send an idempotent call until the server has answered it; None where it never will.
+
+        Raises:
+            ServerRefused: the server refuses the call.
+        """
         name = self._workload.queue.name
         while True:
             try:
@@ -212,14 +259,11 @@ class Gate:
             except ConnectionFailed as error:
                 logger.warning("queue %s: limits wait for the server: %s", name, error)
                 await asyncio.sleep(0.2)
-            except OutOfMemory as error:
+            except (OutOfMemory, PersistenceFailed) as error:
                 logger.warning("queue %s: limits wait for the server: %s", name, error)
                 await asyncio.sleep(1.0)
             except NotOpen:
                 return None
-            except Exception:
-                logger.exception("queue %s: the server refused to look at limits", name)
-                await asyncio.sleep(1.0)
 
 
 def _specs(places: Sequence[LimitOf]) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@
 -- ARGV  per task: id, what it holds places as (lane, entry, deliveries, lease_ms, worker), 1 if the
 --       task has ended and so leaves its line, number of its places, then per place: key, spec
 -- RETURN  ms until the next look (-1: none)
--- USES unparked lines limits
+-- USES unparked lines limits waking
 local call, at = redis.call, 1
 while at <= #ARGV do
   local id, last = ARGV[at], at + 3 + 2 * tonumber(ARGV[at + 3])

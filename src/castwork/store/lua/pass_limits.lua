@@ -11,7 +11,7 @@
 --       then per limit: key, spec (see `model/limits.py`; of a line, which comes first: its name, 'line')
 -- RETURN  {ms until the next look (-1: none), then per task: 1 passed, 0 held back, -1 lease lost,
 --         2 to be held back: ask again, with the parked task}
--- USES owns leave tell unparked lines limits places
+-- USES owns leave tell unparked lines limits waking places
 local call, KEYS, ARGV = redis.call, KEYS, ARGV
 local lanes, worker, group, lease = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local idle = call('ZRANGEBYSCORE', KEYS[1], '-inf', now_us, 'LIMIT', 0, 20) -- as good as absent

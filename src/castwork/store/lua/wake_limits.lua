@@ -5,19 +5,18 @@
 -- KEYS  1 to 13 as of `limits`
 -- ARGV  1 limits and tasks at most
 -- RETURN  ms until the next look (-1: none)
--- USES unparked lines limits
+-- USES unparked lines limits waking
 local call = redis.call
 for _, name in ipairs(call('ZRANGEBYSCORE', KEYS[8], '-inf', now_ms, 'LIMIT', 0, ARGV[1])) do
   if string.sub(name, 1, 1) == '\n' then
-    local member = call('HGET', KEYS[6], string.sub(name, 2))
-    if member then requeue(member, nil) else call('ZREM', KEYS[8], name) end
+    requeue(string.sub(name, 2), nil)
   else
     local before = last_or_first(KEYS[5], name, false)
     wake(name)
     wake_line(name)
     local spec = call('HGET', KEYS[7], name)
     if spec and string.sub(spec, -1) == '1' and last_or_first(KEYS[5], name, false) == before then
-      requeue(before, nil) -- its worker asks what the limit is by now
+      requeue(string.match(before, '([^\n]*)$'), nil) -- its worker asks what the limit is by now
     end
   end
 end

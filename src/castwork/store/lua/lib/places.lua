@@ -1,4 +1,4 @@
--- Places: what a task has of its limits, and how the task takes it. Needs `limits`.
+-- Places: what a task has of its limits, and how the task takes it. Needs `waking`.
 local function give_back(id, holding)
   local freed = {}
   for key in string.gmatch(holding, '\n([^\n]+)') do
@@ -12,7 +12,7 @@ end
 -- Whether a task may take a place, and what of that taking it needs to know: whether the place was
 -- promised, and whether others wait at the limit. Who waits is told by `specs`: without a spec nobody.
 local function is_open(key, spec, id, at)
-  if spec == 'line' then return first_in_line(KEYS[13], key) == id end
+  if spec == 'line' then return first_in_line(KEYS[12], KEYS[13], key) == id end
   local known = {promised = redis.call('ZSCORE', KEYS[4], key .. '\n' .. id)}
   known.awaited = redis.call('HEXISTS', KEYS[7], key) == 1
   if known.promised then return known end

@@ -5,7 +5,8 @@ local function heard(sent, slot, number)
   local before = redis.call('HGET', sent, slot)
   if not before then return nil end
   local last, words = string.match(before, '^(%d+) %d+ (.*)$')
-  return tonumber(last) >= tonumber(number) and words or nil
+  -- What another program wrote there is no answer.
+  return last and tonumber(last) >= tonumber(number) and words or nil
 end
 
 -- Note a call and its answer; by `time`, `retire` forgets calls that are not repeated any more.
