@@ -38,6 +38,7 @@ from castwork.tasks.chain import Proceed, ProceedSync
 from castwork.tasks.context import Context, current
 from castwork.tasks.dead_choice import DeadGroup
 from castwork.tasks.dead_letters import DeadLetter, DeadLetters
+from castwork.tasks.flow import Each, Flow, all_of
 from castwork.tasks.function import TaskFunction
 from castwork.tasks.kinds import BatchFunction, CoroutineFunction, PlainFunction, StreamFunction
 from castwork.tasks.lock import Lock
@@ -70,7 +71,9 @@ __all__ = [
     "DeadLetters",
     "Delivered",
     "Discard",
+    "Each",
     "Every",
+    "Flow",
     "KeyConflict",
     "Limits",
     "LinkSettings",
@@ -106,5 +109,6 @@ __all__ = [
     "TaskNotFound",
     "TaskState",
     "TaskStatus",
+    "all_of",
     "current",
 ]

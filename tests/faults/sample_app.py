@@ -70,6 +70,7 @@ def build(
     _add_failing(app, notes)
     _add_adopting(app, notes, namespace)
     _add_limited(app, notes)
+    _add_steps(app, notes)
     _add_channels(app, notes, history)
     return app
 
@@ -202,6 +203,25 @@ def _add_limited(app: App, notes: Notes) -> None:
         if number % 5 == 0 and current().attempt == 1:
             raise RuntimeError("not the first time")
         notes.add("ended", [doc, number])
+
+
+def _add_steps(app: App, notes: Notes) -> None:
+    @app.task(queue="steps", attempts=100, backoff=QUICK)
+    async def spread(flow: int, count: int) -> list[list[int]]:
+        notes.ran()
+        return [[flow, number] for number in range(count)]
+
+    @app.task(queue="parts", attempts=100, backoff=QUICK)
+    async def part(one: list[int]) -> int:
+        notes.ran()
+        await asyncio.sleep(0.1)
+        return one[1]
+
+    @app.task(queue="steps", attempts=100, backoff=QUICK)
+    async def join(numbers: list[int], flow: int) -> list[int]:
+        notes.ran()
+        notes.add("joined", [flow, numbers])
+        return numbers
 
 
 def _lives(pid: int) -> bool:

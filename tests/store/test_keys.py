@@ -159,7 +159,7 @@ def test_usual_names_stand_in_keys_and_ids_as_they_are(
 def test_words_before_names_in_keys_are_known() -> None:
     keys = QueueKeys.of("cw", Queue("q"))
     named = [keys.record(":x"), keys.output(":x"), keys.saved(":x")]
-    named += [keys.told(":x"), keys.key(":x", "", "")]
+    named += [keys.arrived(":x"), keys.told(":x"), keys.key(":x", "", "")]
 
     assert {key.split(":")[2] for key in named} == NAMING_WORDS
 

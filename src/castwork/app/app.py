@@ -24,10 +24,11 @@ from castwork.redis.connections import Connections
 from castwork.store.look import QueueInfo
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.call import Call
+from castwork.tasks.carrying import Carrier
 from castwork.tasks.catalog import Catalog
 from castwork.tasks.chain import Wrapper
 from castwork.tasks.dead_letters import DeadLetters
-from castwork.tasks.end_hooks import SUFFIX
+from castwork.tasks.end_hooks import STEP, SUFFIX
 from castwork.tasks.function import TaskFunction
 from castwork.tasks.lock import Lock
 from castwork.tasks.many import enqueue_many, enqueue_many_sync
@@ -191,7 +192,7 @@ class App(Declarations):
 
     def _end_functions(self) -> list[TaskFunction[..., Any]]:
         """The functions of the tasks that follow the ends of others."""
-        made = []
+        made = self._step_function()
         for function in self._catalog:
             if self.end_hooks.are_of(function.name) and not function.is_remote:
                 settings = TaskSettings(
@@ -200,6 +201,13 @@ class App(Declarations):
                 runner = self.end_hooks.runner(function.name)
                 made.append(self._make(runner, settings, function.store))
         return made
+
+    def _step_function(self) -> list[TaskFunction[..., Any]]:
+        """The function of the tasks that follow the ends of steps, in whatever queue."""
+        stores = self._catalog.stores()
+        settings = TaskSettings(name=STEP + SUFFIX, attempts=10, result_ttl=60.0, keep_result=False)
+        runner = self.end_hooks.step_runner(Carrier(self._catalog.store_beside).carry)
+        return [self._make(runner, settings, stores[0])] if stores else []
 
     def _functions_of_twin(self) -> list[TaskFunction[..., Any]]:
         """What other modules declared on a second copy of this app, see `find_twin`."""

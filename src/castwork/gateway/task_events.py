@@ -55,11 +55,15 @@ async def follow_task(
 
 def public_status(status: TaskStatus) -> TaskStatus:
     """A status without the tracebacks, which operators find in dead letters."""
-    if status.error is None and not any(one.error is not None for one in status.tries):
+    if (
+        status.step is None
+        and status.error is None
+        and not any(one.error is not None for one in status.tries)
+    ):
         return status
     replace = msgspec.structs.replace
     tries = [replace(one, error=_untraced(one.error)) for one in status.tries]
-    return replace(status, error=_untraced(status.error), tries=tries)
+    return replace(status, error=_untraced(status.error), tries=tries, step=None)
 
 
 def _untraced(error: ErrorInfo | None) -> ErrorInfo | None:

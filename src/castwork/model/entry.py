@@ -19,6 +19,7 @@ from castwork.model.errors import UndecodableEntry
 from castwork.model.ids import is_nonce
 from castwork.model.record import ErrorInfo, Record
 from castwork.model.states import Priority
+from castwork.model.step import Step
 
 #: A number of deliveries, bounded so that it can stand in the id of a chunk.
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -47,6 +48,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
         headers: names and values that travel from the caller to the task, as a trace or a
             request's id.
         parent: id of the task whose code enqueued this one.
+        step: the task's place in a flow; None outside of flows.
         serial: the line in which the task stands: of its tasks one at a time runs, in their order.
         lane: the task's own lane, where the entry waits in another as a limit has held it back.
         crashes: workers that were lost with earlier entries of the task in the same attempt.
@@ -69,6 +71,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
     labels: dict[str, str] = {}
     headers: dict[str, str] = {}
     parent: str = ""
+    step: Step | None = None
     serial: str = ""
     lane: Priority | None = None
     crashes: _Count = 0
@@ -78,6 +81,7 @@ class Meta(msgspec.Struct, omit_defaults=True):
 def with_meta(record: Record, meta: Meta | None) -> Record:
     """Put into a record whose task it is, and how the attempts before the last have failed."""
     if meta is not None:
+        record.step = meta.step
         record.owner, record.tenant, record.labels = meta.owner, meta.tenant, meta.labels
         record.parent, record.failures = meta.parent, meta.errors
     return record

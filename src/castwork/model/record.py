@@ -8,6 +8,7 @@ import msgspec
 
 from castwork.model.errors import UndecodableEntry
 from castwork.model.states import TaskState
+from castwork.model.step import Step
 
 #: The version in new records. Readers take any version, and ignore fields that they do not know.
 FORMAT = 1
@@ -77,6 +78,7 @@ class TaskFacts(msgspec.Struct, omit_defaults=True):
         tenant: the owner's tenant.
         labels: what is kept with the task.
         parent: id of the task whose code enqueued it.
+        step: the task's place in a flow; None outside of flows.
     """
 
     status: TaskState
@@ -91,6 +93,7 @@ class TaskFacts(msgspec.Struct, omit_defaults=True):
     tenant: str = ""
     labels: dict[str, str] = {}
     parent: str = ""
+    step: Step | None = None
 
     @property
     def value(self) -> Any:
@@ -186,6 +189,7 @@ def status_of(task_id: str, queue: str, record: Record) -> TaskStatus:
         record.tenant,
         record.labels,
         record.parent,
+        record.step,
         task_id=task_id,
         queue=queue,
         tries=tries,

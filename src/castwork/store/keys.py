@@ -33,7 +33,7 @@ def _sized(*parts: str) -> str:
 
 #: The words of a queue's keys behind which a name follows that may hold colons. A new such word
 #: belongs here; else a stream or a group of that name would get another queue's keys.
-NAMING_WORDS = frozenset({"task", "out", "saved", "key", "told"})
+NAMING_WORDS = frozenset({"task", "out", "saved", "arrived", "key", "told"})
 
 
 def _prefix_beside(stream: str, group: str) -> str:
@@ -131,6 +131,7 @@ class QueueKeys:
         self.record_prefix = f"{prefix}:task:"
         self._output = f"{prefix}:out:"
         self._saved = f"{prefix}:saved:"
+        self._arrived = f"{prefix}:arrived:"
         self._key = f"{prefix}:key:"
 
     @classmethod
@@ -152,6 +153,10 @@ class QueueKeys:
     def saved(self, task_id: str) -> str:
         """What the last attempt of a task saved."""
         return self._saved + task_id
+
+    def arrived(self, task_id: str) -> str:
+        """Numbers of the tasks that have ended for which a step of a flow waits."""
+        return self._arrived + task_id
 
     def told(self, producer: str) -> str:
         """The channel on which a producer is told the outcomes of its tasks."""

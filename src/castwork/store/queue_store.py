@@ -21,6 +21,7 @@ from castwork.store.pauses import Pauses
 from castwork.store.place import QueuePlace, RegisterPlace
 from castwork.store.records import Records
 from castwork.store.schedules import Schedules
+from castwork.store.steps import Steps
 from castwork.store.told import Told
 from castwork.store.unserved import Unserved
 from castwork.store.waiting import Waiting
@@ -41,6 +42,7 @@ class QueueStore:
         told: tells this process the outcomes of tasks.
         outputs: the chunks of tasks.
         parked: tasks that wait for a time.
+        steps: tasks that wait for others.
         letters: tasks that ran out of attempts, or can never run.
         entries: what tasks were called with.
         schedules: tasks that run again and again.
@@ -64,6 +66,7 @@ class QueueStore:
         self.told = Told(place)
         self.outputs = Outputs(place, limits.output)
         self.parked = Parked(place)
+        self.steps = Steps(place, self.parked)
         self.letters = Letters(place, limits.dead_letters)
         self.entries = Entries(place, self.letters)
         self.schedules = Schedules(place)

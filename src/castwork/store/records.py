@@ -110,6 +110,30 @@ class Records:
             The task's status: `cancelled`, another final status, or `running` when its worker was
             told. None if the server knows no such task; then every worker was told.
         """
+        cancelled = Record(
+            TaskState.CANCELLED,
+            known.task,
+            known.attempts,
+            error=cancelled_error(reason),
+            owner=known.owner,
+            tenant=known.tenant,
+            labels=known.labels,
+            parent=known.parent,
+            step=known.step,
+            failures=known.failures,
+        )
+        return await self.end(task_id, cancelled, following, reason=reason)
+
+    async def end(
+        self, task_id: str, ended: Record, following: bytes = b"", *, reason: str = ""
+    ) -> TaskState | None:
+        """End a task at once while it waits, with a record of its end; else as `cancel`.
+
+        Args:
+            task_id: the task.
+            ended: the record that it gets if it waits.
+            following, reason: as of `cancel`.
+        """
         keys, made = self._place.keys, parse_made_id(task_id)
         names = [keys.record(task_id), keys.due, keys.parked, keys.moved]
         names += [keys.own[priority] for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)]
@@ -122,17 +146,6 @@ class Records:
             place = f"stream:{entry}"
         elif made is not None and made.entry is not None:
             place, nonce = f"{made.lane.value}:{made.entry}", made.nonce
-        cancelled = Record(
-            TaskState.CANCELLED,
-            known.task,
-            known.attempts,
-            error=cancelled_error(reason),
-            owner=known.owner,
-            tenant=known.tenant,
-            labels=known.labels,
-            parent=known.parent,
-            failures=known.failures,
-        )
         reply = await self._place.run(
             CANCEL,
             names,
@@ -140,7 +153,7 @@ class Records:
                 task_id,
                 place,
                 nonce,
-                encode_record(cancelled),
+                encode_record(ended),
                 _CANCELLED_TTL_MS,
                 self._place.channel(keys.control),
                 self._place.queue.group,

@@ -9,6 +9,7 @@ from castwork.model.call_options import CallSettings
 from castwork.model.codec import decode_any
 from castwork.model.schedules import When
 from castwork.redis.portal import portal
+from castwork.tasks.flow import Flow
 from castwork.tasks.schedule import Schedule, keep
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 R_co = TypeVar("R_co", covariant=True)
 
 
-class Call(Generic[R_co]):
+class Call(Flow[R_co], Generic[R_co]):
     """A task function with its arguments and options: what is enqueued, and what wrappers see.
 
     Attributes:

@@ -51,6 +51,7 @@ class Catalog:
         self._bounds: dict[str, QueueSettings] = {}
         self._handles: dict[str, PublicQueue] = {}
         self._adopting: dict[str, Function] = {}
+        self._beside: dict[str, QueueStore] = {}
         self._following: dict[bytes, Function] = {}
         #: The stores of adopted streams by what their tasks' ids begin with.
         self._adopted_ids: dict[str, QueueStore] = {}
@@ -138,6 +139,12 @@ class Catalog:
                 " so that workers serve it"
             )
         return store
+
+    def store_beside(self, name: str) -> QueueStore:
+        """The store of a queue of castwork's own, which other programs may serve alone."""
+        return self._stores.get(name) or self._beside.setdefault(
+            name, self._open_store(Queue(name))
+        )
 
     def _adopted_queue(self, settings: TaskSettings, stream: str) -> Queue:
         """The queue around an adopted stream, with the bounds that `declare_queue` set."""

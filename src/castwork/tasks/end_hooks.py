@@ -23,6 +23,9 @@ EndHook = Callable[[TaskStatus], Awaitable[None] | None]
 #: Stands behind the name of a function in that of the task that follows the end of its tasks.
 SUFFIX = ":on_end"
 
+#: Stands in place of the function's name where the task is a step of a flow.
+STEP = ":step"
+
 _FINAL = ("succeeded", "failed", "dead", "cancelled", "expired")
 
 _encode = msgspec.json.Encoder().encode
@@ -70,11 +73,31 @@ class EndHooks:
 
     def follow_up(self, status: TaskStatus) -> bytes:
         """The field `call` of the task that follows an end; empty where nobody wants it."""
-        if not self.want(status.task, status.status.value):
+        wants = self.want(status.task, status.status.value)
+        if not wants and status.step is None:
             return b""
+        if not wants:
+            status = msgspec.structs.replace(status, result=msgspec.UNSET, arguments=None)
         nonce = new_producer() + new_digits()
-        name = wire_name(status.task + SUFFIX)
+        name = wire_name((status.task if status.step is None else STEP) + SUFFIX)
         return b'%b %b {"status":%b}' % (name, nonce.encode(), _encode(status))
+
+    def step_runner(
+        self, carry: Callable[[TaskStatus], Awaitable[None]]
+    ) -> Callable[[dict[str, Any]], Awaitable[None]]:
+        """The function of the task that follows the end of a flow's step.
+
+        Args:
+            carry: tells the steps behind it.
+        """
+
+        async def on_end(status: dict[str, Any]) -> None:
+            ended = _decode(_encode(status))
+            await carry(ended)
+            if self.want(ended.task, ended.status.value):
+                await self.runner(ended.task)(status)
+
+        return on_end
 
     def runner(self, function: str) -> Callable[[dict[str, Any]], Awaitable[None]]:
         """The function of the task that follows the ends of a function's tasks."""

@@ -12,11 +12,12 @@ import msgspec
 from castwork.model.call_options import CallOptions, CallSettings
 from castwork.model.codec import encode_value
 from castwork.model.entry import wire_name
-from castwork.model.errors import DefinitionError
+from castwork.model.errors import DefinitionError, NotOpen
 from castwork.model.ids import own_id
 from castwork.model.json_types import make_decoder
 from castwork.model.queue import Queue
 from castwork.model.signature import Signature
+from castwork.model.step import Step
 from castwork.model.task_options import TaskSettings
 from castwork.redis.portal import portal
 from castwork.store.queue_store import QueueStore
@@ -224,6 +225,41 @@ class TaskFunction(Generic[P, R]):
             return await function._submit_wrapped(producer, arguments)
         task_id, created = await producer.enqueue(function.plan_of(arguments), arguments)
         return self.handle(task_id, created, since if created else None)
+
+    async def enqueue_step(
+        self, settings: CallSettings, arguments: bytes, step: Step, *, on_portal: bool
+    ) -> Task[R]:
+        """Enqueue a task that is a step of a flow. Raises as `enqueue`."""
+        if self._submission.elsewhere.submit is not None:
+            raise NotOpen("flows need a server: use running(app) in their tests")
+        attempt, parent = attempt_here(), ""
+        if attempt is not None:
+            settings, parent = inherited(settings, attempt), attempt.task_id
+        made: list[Task[R]] = []
+        call = Call(self, arguments, told=settings)
+
+        async def innermost() -> Task[R]:
+            own = msgspec.structs.replace(
+                settings,
+                owner=call.owner,
+                tenant=call.tenant,
+                labels=tuple(sorted(call.labels.items())),
+                headers=tuple(sorted(call.headers.items())),
+            )
+            plan = Plan(self.settings.name, own.from_now(time.time()), parent=parent, step=step)
+            producer = self._submission.producer
+            task_id, created = await (producer.twin if on_portal else producer).enqueue(
+                plan, arguments
+            )
+            made.append(self.handle(task_id, created, time.monotonic() if created else None))
+            return made[0]
+
+        if self._submission.around.is_empty:
+            return await innermost()
+        await self._submission.around.call(call, innermost)
+        if not made:
+            raise DefinitionError(f"a wrapper has not enqueued step {self.name!r} of a flow")
+        return made[0]
 
     @property
     def is_hooked(self) -> bool:

@@ -14,6 +14,7 @@ from castwork.model.entry import Entry, Meta, encode_meta, wire_name, with_meta
 from castwork.model.ids import deferred_id, own_id
 from castwork.model.record import Record, encode_record
 from castwork.model.states import Priority, TaskState
+from castwork.model.step import Step
 from castwork.store.enqueues import NamedTask, Row
 from castwork.store.parked import parked_task
 
@@ -27,6 +28,7 @@ class Plan:
         canonical: gives arguments a form in which equal ones are equal, for those of keys.
         parent: id of the task whose code makes the calls; empty for none.
         line: the line in which the tasks stand; empty for none.
+        step: the task's place in a flow; None outside of flows.
 
     Attributes:
         name: the function's name as it stands in entries.
@@ -46,6 +48,7 @@ class Plan:
         canonical: Callable[[bytes], bytes] = lambda args: args,
         parent: str = "",
         line: str = "",
+        step: Step | None = None,
     ) -> None:
         self.name = wire_name(task)
         self.lane = settings.priority
@@ -54,9 +57,10 @@ class Plan:
         self._canonical = canonical
         self._parent = parent
         self._line = line
+        self._step = step
         self.key = None if settings.key is None else (task, settings.tenant, settings.key)
         self.names_moments = settings.names_moments
-        self._meta = None if settings.names_moments else _meta_of(settings, parent, line)
+        self._meta = None if settings.names_moments else _meta_of(settings, parent, line, step)
         self.meta = encode_meta(self._meta) if self._meta is not None else b""
         named = settings.id is not None or settings.key is not None or settings.delay > 0
         self.is_named = named or bool(line)
@@ -77,10 +81,10 @@ class Plan:
 
     def in_line(self, line: str) -> Plan:
         """The plan of a call whose task stands in a line."""
-        return Plan(self._task, self.settings, self._canonical, self._parent, line)
+        return Plan(self._task, self.settings, self._canonical, self._parent, line, self._step)
 
     def _with(self, settings: CallSettings) -> Plan:
-        return Plan(self._task, settings, self._canonical, self._parent, self._line)
+        return Plan(self._task, settings, self._canonical, self._parent, self._line, self._step)
 
     def row(self, calls: list[bytes]) -> Row:
         """Calls of this plan in a row."""
@@ -122,7 +126,7 @@ class Plan:
         return with_meta(Record(status, self._task), self._meta)
 
 
-def _meta_of(settings: CallSettings, parent: str, line: str) -> Meta | None:
+def _meta_of(settings: CallSettings, parent: str, line: str, step: Step | None) -> Meta | None:
     deadline = settings.deadline
     assert not isinstance(deadline, datetime)  # `from_now` has made seconds of it
     meta = Meta(
@@ -138,6 +142,7 @@ def _meta_of(settings: CallSettings, parent: str, line: str) -> Meta | None:
         headers=dict(settings.headers),
         parent=parent,
         serial=line,
+        step=step,
         watched=settings.cancel_on_disconnect,
     )
     return None if meta == Meta() else meta

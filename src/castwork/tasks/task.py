@@ -283,7 +283,7 @@ class Task(Generic[R_co]):
 
     async def _following(self, record: Record) -> bytes:
         """What follows if the task is cancelled now."""
-        cancelled = Record(TaskState.CANCELLED, record.task, record.attempts)
+        cancelled = msgspec.structs.replace(record, status=TaskState.CANCELLED)
         status = status_of(self.id, self.queue, cancelled)
         if not self._store.follow_up(status):
             return b""

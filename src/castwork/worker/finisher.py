@@ -69,7 +69,10 @@ class Finisher:
     def take(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take an attempt's outcome, to be stored soon."""
         runnable = attempt.runnable
-        if runnable is not None and runnable.hooked and isinstance(outcome, Finish | Bury):
+        is_told = (runnable is not None and runnable.hooked) or (
+            attempt.meta is not None and attempt.meta.step is not None
+        )
+        if is_told and isinstance(outcome, Finish | Bury):
             self._keep(self._loop.create_task(self._end(attempt, outcome)))
         elif isinstance(outcome, Finish):
             self._gather(attempt, outcome)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from time import monotonic, time
 from typing import Any
 
@@ -33,6 +34,7 @@ from castwork.worker.outcome import (
     describe,
 )
 from castwork.worker.resuming import resume
+from castwork.worker.taking import take
 from castwork.worker.understanding import Understanding
 from castwork.worker.workload import Workload
 
@@ -181,8 +183,24 @@ class Runner:
         assert attempt.runnable is not None
         is_limited = attempt.runnable.limited is not None or attempt.is_serial
         run = self._run_limited if is_limited else self._run
+        if attempt.meta is not None and attempt.meta.step is not None:
+            run = partial(self._run_step, run)
         attempt.runner = self._loop.create_task(run(attempt), name=attempt.task_id, context=context)
         self._announcer.arm()
+
+    async def _run_step(
+        self, run: Callable[[Attempt], Coroutine[Any, Any, None]], attempt: Attempt
+    ) -> None:
+        """Run a step of a flow, once it has the results of those before it."""
+        assert attempt.meta is not None
+        assert attempt.meta.step is not None
+        try:
+            if (taken := attempt.meta.step.takes) is not None:
+                attempt.args = await take(attempt, taken, self._understanding.find_store)
+        except BaseException as error:
+            self._end(attempt, self._judge(attempt, error))
+        else:
+            await run(attempt)
 
     async def _run_limited(self, attempt: Attempt) -> None:
         """Run an attempt once it has passed the limits; one that is held back ends here."""

@@ -12,6 +12,7 @@ from castwork.model.errors import UndecodableEntry, UnknownTask
 from castwork.model.ids import PlaceNames, lane_suffix, producer_of
 from castwork.model.safe_text import printable
 from castwork.model.states import TaskState
+from castwork.store.queue_store import QueueStore
 from castwork.tasks.catalog import Catalog
 from castwork.tasks.limited import limits_of_queue
 from castwork.worker.attempt import Attempt
@@ -63,6 +64,10 @@ class Understanding:
         self._limited: dict[bytes, Runnable] = {}
         self._of_queue = limits_of_queue(workload.queue.settings.limits)
         self._told: set[str] = set()
+
+    def find_store(self, prefix: str) -> QueueStore:
+        """The queue whose tasks' ids begin so."""
+        return self._catalog.store_beside(prefix)
 
     def understand(self, attempt: Attempt, now_ms: int) -> Outcome | None:
         """Fill in an attempt from its entry.

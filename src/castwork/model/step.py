@@ -1,0 +1,79 @@
+"""Step: what a task of a flow knows of the tasks before and behind it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Taken(msgspec.Struct, omit_defaults=True):
+    """Whose results a step takes as its first argument when it begins.
+
+    Attributes:
+        param: name of that argument.
+        of: ids of the tasks.
+        prefix: or what stands before the numbers from 0 on that end their ids.
+        count: how many those are; -1 for as many as the task before them has made.
+        maker: the task that makes them, where `count` is -1.
+        is_list: whether the argument is the list of the results; else the one result.
+    """
+
+    param: str
+    of: list[str] = []
+    prefix: str = ""
+    count: int = 0
+    maker: str = ""
+    is_list: bool = False
+
+    def before(self, arrived: int) -> list[str]:
+        """The ids of all tasks that the step waits for."""
+        return [self.maker, *self.ids(arrived)] if self.maker else self.ids(arrived)
+
+    def ids(self, arrived: int) -> list[str]:
+        """The ids of the tasks, of which so many have arrived."""
+        if not self.prefix:
+            return self.of
+        count = self.count if self.count >= 0 else arrived
+        return [f"{self.prefix}{number}" for number in range(count)]
+
+
+class Fan(msgspec.Struct, omit_defaults=True):
+    """The tasks that a step makes when it has succeeded: one for each item of its result.
+
+    Attributes:
+        task: name of their function.
+        prefix: what stands before the numbers from 0 on that end their ids.
+        param: name of the argument that is the item.
+        args: the further arguments as JSON.
+        priority: their lane.
+        attempts, timeout: in place of the function's own; 0 for those.
+        goes_on: whether one that fails counts as arrived.
+    """
+
+    task: str
+    prefix: str
+    param: str
+    args: str
+    priority: str
+    attempts: int = 0
+    timeout: float = 0.0
+    goes_on: bool = False
+
+
+class Step(msgspec.Struct, omit_defaults=True):
+    """The place of a task in a flow.
+
+    Attributes:
+        next: id of the task that waits for this one; empty for the last.
+        place: its number among those that `next` waits for.
+        of: how many `next` waits for.
+        goes_on: whether `next` goes on where this task fails.
+        takes: whose results it takes; None for those that begin a flow.
+        fan: the tasks that it makes when it has succeeded, for which `next` waits; None for none.
+    """
+
+    next: str = ""
+    place: int = 0
+    of: int = 1
+    goes_on: bool = False
+    takes: Taken | None = None
+    fan: Fan | None = None

@@ -1,0 +1,187 @@
+"""Steps: makes tasks of a flow, each with what it knows of those before and behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+import msgspec
+
+from castwork.model.call_options import CallSettings
+from castwork.model.codec import encode_value
+from castwork.model.errors import DefinitionError, InvalidArguments
+from castwork.model.ids import new_id, own_id
+from castwork.model.step import Fan, Step, Taken
+from castwork.store.steps import LONGEST_WAIT_S
+from castwork.tasks.call import Call
+from castwork.tasks.flow import AllOf, Each, EachOf, Flow, Further, Then
+from castwork.tasks.function import TaskFunction
+from castwork.tasks.task import Task
+
+#: Seconds that the results of steps are kept at least, for those that take them.
+_KEPT_S = 7 * 86_400.0
+
+#: Tasks that are enqueued at once.
+_AT_ONCE = 1000
+
+
+class _Planned(NamedTuple):
+    """A task of the flow, ready to be enqueued."""
+
+    function: TaskFunction[..., Any]
+    settings: CallSettings
+    encoded: bytes
+    step: Step
+
+    async def enqueue(self, on_portal: bool) -> Task[Any]:
+        return await self.function.enqueue_step(
+            self.settings, self.encoded, self.step, on_portal=on_portal
+        )
+
+
+class _Place(NamedTuple):
+    """Where in the flow a task stands: the end of its id, and what waits for it."""
+
+    name: str
+    next: str = ""
+    number: int = 0
+    of: int = 1
+    goes_on: bool = False
+
+    def step(self, taken: Taken | None = None, fan: Fan | None = None) -> Step:
+        return Step(self.next, self.number, self.of, self.goes_on, taken, fan)
+
+
+async def enqueue_flow(flow: Flow[Any], *, on_portal: bool = False) -> Task[Any]:
+    """Enqueue a flow, what waits first; return the handle on the last step.
+
+    Raises as `Flow.enqueue`.
+    """
+    plan = _FlowPlan()
+    plan.add(flow, _Place(f"{plan.id}.0"))
+    tasks: list[Task[Any]] = []
+    for planned in (plan.waiting, plan.first):  # nothing begins before all that waits is there
+        for start in range(0, len(planned), _AT_ONCE):
+            some = planned[start : start + _AT_ONCE]
+            tasks += await asyncio.gather(*(one.enqueue(on_portal) for one in some))
+    return tasks[0]
+
+
+class _FlowPlan:
+    """The tasks of a flow: those that wait, the last one first, and those that begin it."""
+
+    def __init__(self) -> None:
+        self.id = new_id()
+        self.waiting: list[_Planned] = []
+        self.first: list[_Planned] = []
+
+    def add(self, flow: Flow[Any], place: _Place, fan: Fan | None = None) -> str:
+        """Add a flow that ends with one step; return the id of that step's task."""
+        if isinstance(flow, Call):
+            return self._add_first(flow, place, fan)
+        if isinstance(flow, Then):
+            return self._add_waiting(flow, place, fan)
+        raise DefinitionError(
+            "the flow ends with a list: say what becomes of it with .then(...), as a list is no"
+            " task that could be waited for"
+        )
+
+    def _add_first(self, call: Call[Any], place: _Place, fan: Fan | None) -> str:
+        settings = call.settings()
+        given = settings.id or place.name
+        _check(call.function, settings)
+        settings = _kept(msgspec.structs.replace(settings, id=given), place)
+        self.first.append(_Planned(call.function, settings, call.encoded, place.step(None, fan)))
+        return own_id(call.function.queue.id_prefix, given)
+
+    def _add_waiting(self, flow: Then, place: _Place, fan: Fan | None) -> str:
+        function = flow.further.function
+        settings = function.call_settings
+        _check(function, settings)
+        if settings.delay or settings.at is not None:
+            raise DefinitionError(f"step {function.name!r} begins behind another, without a delay")
+        given = settings.id or place.name
+        own = own_id(function.queue.id_prefix, given)
+        param, encoded = _bind(flow.further)
+        at = len(self.waiting)
+        taken = self._add_before(flow.before, own, param, place.name)
+        settings = _kept(
+            msgspec.structs.replace(settings, id=given, delay=float(LONGEST_WAIT_S)), place
+        )
+        self.waiting.insert(at, _Planned(function, settings, encoded, place.step(taken, fan)))
+        return own
+
+    def _add_before(self, before: Flow[Any], own: str, param: str, name: str) -> Taken:
+        """Add what a step waits for; return what it takes of that."""
+        if isinstance(before, AllOf):
+            of, goes_on = len(before.members), before.goes_on
+            if not of:
+                raise DefinitionError("all_of has got nothing to wait for")
+            ids = [
+                self.add(member, _Place(f"{name}.{number}", own, number, of, goes_on))
+                for number, member in enumerate(before.members)
+            ]
+            prefix = ids[0].removesuffix("0")
+            if ids == [f"{prefix}{number}" for number in range(of)]:
+                return Taken(param, prefix=prefix, count=of, is_list=True)
+            return Taken(param, of=ids, is_list=True)
+        if isinstance(before, EachOf):
+            assert before.before is not None
+            assert before.further is not None
+            fan = _fan(before.further, f"{name}.", goes_on=before.goes_on)
+            maker = self.add(before.before, _Place(f"{name}.each", own), fan)
+            return Taken(param, prefix=fan.prefix, count=-1, maker=maker, is_list=True)
+        if isinstance(before, Each):
+            raise DefinitionError(f"{before!r:.60} is no list of steps")
+        return Taken(param, of=[self.add(before, _Place(f"{name}.b", own))])
+
+
+def _kept(settings: CallSettings, place: _Place) -> CallSettings:
+    """The options of a step whose result another one takes."""
+    if not place.next:
+        return settings
+    kept = max(_KEPT_S, settings.result_ttl or 0.0)
+    return msgspec.structs.replace(settings, result_ttl=kept)
+
+
+def _check(function: TaskFunction[..., Any], settings: CallSettings) -> None:
+    """Refuse what cannot be a step."""
+    if function.queue.stream is not None:
+        raise DefinitionError(f"step {function.name!r} adopts a stream: only producers write that")
+    if settings.key is not None or function.settings.key_by is not None:
+        raise DefinitionError(f"step {function.name!r} has a key, and might be another task then")
+    if function.settings.serial_by is not None:
+        raise DefinitionError(f"step {function.name!r} has serial_by: enqueue it inside of a step")
+
+
+def _bind(further: Further) -> tuple[str, bytes]:
+    """The name of the argument that is a result, and the further arguments as JSON."""
+    function = further.function
+    names = function.signature.parameters
+    if not names:
+        raise DefinitionError(f"step {function.name!r} takes no argument: it gets a result")
+    named = dict(zip(names[1:], further.args, strict=False))
+    missing = set(function.signature.required) - {names[0], *named, *further.kwargs}
+    unknown = (set(further.kwargs) - set(names[1:])) | (set(named) & set(further.kwargs))
+    if len(further.args) > len(names) - 1 or unknown or missing:
+        raise InvalidArguments(
+            f"step {function.name!r} gets a result as {names[0]!r}; further arguments:"
+            f" {', '.join(names[1:]) or 'none'}"
+        )
+    return names[0], encode_value({**named, **further.kwargs})
+
+
+def _fan(further: Further, name: str, *, goes_on: bool) -> Fan:
+    function, settings = further.function, further.function.call_settings
+    _check(function, settings)
+    param, encoded = _bind(further)
+    return Fan(
+        function.name,
+        own_id(function.queue.id_prefix, f"{name}0")[:-1],
+        param,
+        encoded.decode(),
+        settings.priority.value,
+        settings.attempts or 0,
+        settings.timeout or 0.0,
+        goes_on,
+    )
