@@ -10,8 +10,18 @@ import pytest
 import redis
 from tests.eventually import eventually
 
-from castwork import App, Call, Each, TaskCancelled, TaskFailed, TaskState, all_of, current
-from castwork.model.errors import DefinitionError, InvalidArguments, NotOpen
+from castwork import (
+    App,
+    Call,
+    Each,
+    TaskCancelled,
+    TaskDead,
+    TaskFailed,
+    TaskState,
+    all_of,
+    current,
+)
+from castwork.model.errors import DefinitionError, InvalidArguments
 from castwork.tasks.function import TaskFunction
 from castwork.testing import inline
 
@@ -237,5 +247,15 @@ def test_what_cannot_be_a_flow_is_refused(app: App, program: Program) -> None:
             flow.enqueue_sync()  # type: ignore[attr-defined]
     with pytest.raises(DefinitionError, match="all_of takes calls"):
         all_of(call, call.then_each(program.embed))
-    with inline(app), pytest.raises(NotOpen, match="need a server"):
-        call.then(program.store).enqueue_sync()  # type: ignore[arg-type]
+
+
+async def test_flows_run_through_without_a_server(app: App, program: Program) -> None:
+    with inline(app):
+        steps = program.split.call("a bb").then_each(program.embed, times=2)
+        assert await (await steps.then(program.store, "x").enqueue()).result() == "x:[2, 4]"
+        every = all_of(program.embed.call(word) for word in ("a", "bad"))
+        task = await every.keep_going().then(program.store).enqueue()
+        assert await task.result() == "t:[1, None]"
+        failed = await every.then(program.store).enqueue()
+        with pytest.raises(TaskDead, match="no word"):
+            await failed.result()

@@ -12,7 +12,7 @@ import msgspec
 from castwork.model.call_options import CallOptions, CallSettings
 from castwork.model.codec import encode_value
 from castwork.model.entry import wire_name
-from castwork.model.errors import DefinitionError, NotOpen
+from castwork.model.errors import DefinitionError
 from castwork.model.ids import own_id
 from castwork.model.json_types import make_decoder
 from castwork.model.queue import Queue
@@ -230,8 +230,6 @@ class TaskFunction(Generic[P, R]):
         self, settings: CallSettings, arguments: bytes, step: Step, *, on_portal: bool
     ) -> Task[R]:
         """Enqueue a task that is a step of a flow. Raises as `enqueue`."""
-        if self._submission.elsewhere.submit is not None:
-            raise NotOpen("flows need a server: use running(app) in their tests")
         attempt, parent = attempt_here(), ""
         if attempt is not None:
             settings, parent = inherited(settings, attempt), attempt.task_id
@@ -270,6 +268,11 @@ class TaskFunction(Generic[P, R]):
     def producer(self) -> Producer:
         """Enqueues the function's calls, without the wrappers around them."""
         return self._submission.producer
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether calls run at once, in tests without a server."""
+        return self._submission.elsewhere.submit is not None
 
     @property
     def is_wrapped(self) -> bool:

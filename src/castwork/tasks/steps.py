@@ -16,6 +16,7 @@ from castwork.store.steps import LONGEST_WAIT_S
 from castwork.tasks.call import Call
 from castwork.tasks.flow import AllOf, Each, EachOf, Flow, Further, Then
 from castwork.tasks.function import TaskFunction
+from castwork.tasks.run_through import run_through
 from castwork.tasks.task import Task
 
 #: Seconds that the results of steps are kept at least, for those that take them.
@@ -59,6 +60,8 @@ async def enqueue_flow(flow: Flow[Any], *, on_portal: bool = False) -> Task[Any]
     """
     plan = _FlowPlan()
     plan.add(flow, _Place(f"{plan.id}.0"))
+    if any(one.function.runs_elsewhere for one in plan.first):
+        return await run_through(flow)
     tasks: list[Task[Any]] = []
     for planned in (plan.waiting, plan.first):  # nothing begins before all that waits is there
         for start in range(0, len(planned), _AT_ONCE):
