@@ -28,7 +28,7 @@ from castwork.tasks.decorators import (
     TaskDecorator,
 )
 from castwork.tasks.end_hooks import EndHooks
-from castwork.tasks.function import Elsewhere, Submission, TaskFunction
+from castwork.tasks.function import TaskFunction
 from castwork.tasks.kinds import (
     CoroutineFunction,
     PlainFunction,
@@ -37,6 +37,7 @@ from castwork.tasks.kinds import (
 )
 from castwork.tasks.producer import Producer
 from castwork.tasks.queue import Queue as PublicQueue
+from castwork.tasks.submission import Elsewhere, Submission
 
 P = ParamSpec("P")
 R = TypeVar("R")

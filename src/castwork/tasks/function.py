@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 import msgspec
@@ -17,7 +17,6 @@ from castwork.model.ids import own_id
 from castwork.model.json_types import make_decoder
 from castwork.model.queue import Queue
 from castwork.model.signature import Signature
-from castwork.model.step import Step
 from castwork.model.task_options import TaskSettings
 from castwork.redis.portal import portal
 from castwork.store.queue_store import QueueStore
@@ -25,46 +24,19 @@ from castwork.tasks.by import key_of
 from castwork.tasks.call import Call
 from castwork.tasks.chain import Chain
 from castwork.tasks.context import attempt_here
-from castwork.tasks.end_hooks import EndHook, EndHooks, Final, add_hook
+from castwork.tasks.end_hooks import EndHook, Final, add_hook
 from castwork.tasks.inheriting import inherited
 from castwork.tasks.limited import limits_of_function
 from castwork.tasks.many import Outcome, enqueue_encoded, tasks_of
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
+from castwork.tasks.submission import Submission
 from castwork.tasks.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
 H = TypeVar("H", bound=EndHook)
 C = TypeVar("C")
-
-
-class Submission(msgspec.Struct):
-    """How calls of a function get into its queue.
-
-    Attributes:
-        producer: enqueues; it has a twin for callers without an event loop.
-        find_producer: the producer of the queue of a name; raises DefinitionError.
-        around: the wrappers that are called around each enqueue.
-        hooks: what is called when tasks have ended.
-        elsewhere: takes the calls in the queue's stead, in tests without a server.
-    """
-
-    producer: Producer
-    find_producer: Callable[[str], Producer]
-    around: Chain
-    hooks: EndHooks
-    elsewhere: Elsewhere
-
-
-class Elsewhere(msgspec.Struct):
-    """Where the calls of an app go instead of its queues; shared by all its functions.
-
-    Attributes:
-        submit: takes a function, the options of a call and its arguments as JSON; None for queues.
-    """
-
-    submit: Callable[[Any, CallSettings, bytes], Awaitable[Task[Any]]] | None = None
 
 
 class TaskFunction(Generic[P, R]):
@@ -226,39 +198,6 @@ class TaskFunction(Generic[P, R]):
         task_id, created = await producer.enqueue(function.plan_of(arguments), arguments)
         return self.handle(task_id, created, since if created else None)
 
-    async def enqueue_step(
-        self, settings: CallSettings, arguments: bytes, step: Step, *, on_portal: bool
-    ) -> Task[R]:
-        """Enqueue a task that is a step of a flow. Raises as `enqueue`."""
-        attempt, parent = attempt_here(), ""
-        if attempt is not None:
-            settings, parent = inherited(settings, attempt), attempt.task_id
-        made: list[Task[R]] = []
-        call = Call(self, arguments, told=settings)
-
-        async def innermost() -> Task[R]:
-            own = msgspec.structs.replace(
-                settings,
-                owner=call.owner,
-                tenant=call.tenant,
-                labels=tuple(sorted(call.labels.items())),
-                headers=tuple(sorted(call.headers.items())),
-            )
-            plan = Plan(self.settings.name, own.from_now(time.time()), parent=parent, step=step)
-            producer = self._submission.producer
-            task_id, created = await (producer.twin if on_portal else producer).enqueue(
-                plan, arguments
-            )
-            made.append(self.handle(task_id, created, time.monotonic() if created else None))
-            return made[0]
-
-        if self._submission.around.is_empty:
-            return await innermost()
-        await self._submission.around.call(call, innermost)
-        if not made:
-            raise DefinitionError(f"a wrapper has not enqueued step {self.name!r} of a flow")
-        return made[0]
-
     @property
     def is_hooked(self) -> bool:
         """Whether any end of its tasks is wanted."""
@@ -268,6 +207,11 @@ class TaskFunction(Generic[P, R]):
     def producer(self) -> Producer:
         """Enqueues the function's calls, without the wrappers around them."""
         return self._submission.producer
+
+    @property
+    def around(self) -> Chain:
+        """The wrappers around each enqueue."""
+        return self._submission.around
 
     @property
     def runs_elsewhere(self) -> bool:

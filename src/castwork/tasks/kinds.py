@@ -16,8 +16,9 @@ from castwork.model.signature import Kind, Signature
 from castwork.model.streams import as_stream
 from castwork.model.task_options import TaskSettings
 from castwork.store.queue_store import QueueStore
-from castwork.tasks.function import Submission, TaskFunction
+from castwork.tasks.function import TaskFunction
 from castwork.tasks.iterated import iterated
+from castwork.tasks.submission import Submission
 from castwork.tasks.task import StreamTask, Task
 
 P = ParamSpec("P")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,8 +15,11 @@ from castwork.model.ids import new_id, own_id
 from castwork.model.step import Fan, Step, Taken
 from castwork.store.steps import LONGEST_WAIT_S
 from castwork.tasks.call import Call
+from castwork.tasks.context import attempt_here
 from castwork.tasks.flow import AllOf, Each, EachOf, Flow, Further, Then
 from castwork.tasks.function import TaskFunction
+from castwork.tasks.inheriting import inherited
+from castwork.tasks.plan import Plan
 from castwork.tasks.run_through import run_through
 from castwork.tasks.task import Task
 
@@ -35,9 +39,35 @@ class _Planned(NamedTuple):
     step: Step
 
     async def enqueue(self, on_portal: bool) -> Task[Any]:
-        return await self.function.enqueue_step(
-            self.settings, self.encoded, self.step, on_portal=on_portal
-        )
+        """Enqueue the task inside of the wrappers, which may change whose it is."""
+        function, settings, attempt = self.function, self.settings, attempt_here()
+        if attempt is not None:
+            settings = inherited(settings, attempt)
+        parent = attempt.task_id if attempt is not None else ""
+        producer = function.producer.twin if on_portal else function.producer
+        call, made = Call(function, self.encoded, told=settings), list[Task[Any]]()
+
+        async def innermost() -> Task[Any]:
+            own = settings.replaced(
+                {
+                    "owner": call.owner,
+                    "tenant": call.tenant,
+                    "labels": call.labels,
+                    "headers": call.headers,
+                }
+            ).from_now(time.time())
+            plan = Plan(function.name, own, parent=parent, step=self.step)
+            since = time.monotonic()
+            task_id, created = await producer.enqueue(plan, self.encoded)
+            made.append(function.handle(task_id, created, since if created else None))
+            return made[0]
+
+        if function.around.is_empty:
+            return await innermost()
+        await function.around.call(call, innermost)
+        if not made:
+            raise DefinitionError(f"a wrapper has not enqueued step {function.name!r} of a flow")
+        return made[0]
 
 
 class _Place(NamedTuple):

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,18 @@ logger = logging.getLogger(__name__)
 #: Attempts that lend their slots at once from which on a warning says so; the next one comes at
 #: twice as many.
 _MANY = 1000
+
+
+#: Plain functions that may wait for other tasks at once, in threads beside those of the slots.
+_LENDERS = 1000
+
+
+def task_threads(slots: int) -> ThreadPoolExecutor:
+    """A pool with a thread per slot, and some for tasks whose slots are lent; each starts late.
+
+    A slot stays taken for as long as its thread is, so that no task waits for a thread.
+    """
+    return ThreadPoolExecutor(slots + _LENDERS, thread_name_prefix="castwork-task")
 
 
 class Lending:

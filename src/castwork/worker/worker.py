@@ -24,8 +24,6 @@ from castwork.store.reads import BlockingReads
 from castwork.store.register import Register
 from castwork.tasks.catalog import Catalog, Served
 from castwork.tasks.chain import Chain
-from castwork.tasks.declared import place_of
-from castwork.tasks.resource import is_child
 from castwork.worker.attempt import Attempt, Ending
 from castwork.worker.bound import Bound
 from castwork.worker.callers.choose import Callers
@@ -33,8 +31,9 @@ from castwork.worker.heartbeat import Heartbeat
 from castwork.worker.hung import Hung
 from castwork.worker.journal import tell_served
 from castwork.worker.lease import LeaseKeeper
+from castwork.worker.lending import task_threads
 from castwork.worker.preparation import Preparation
-from castwork.worker.processes.pool import Bounds, Pool
+from castwork.worker.processes.pool import Pool
 from castwork.worker.quarantine import Quarantine
 from castwork.worker.queue_roles import QueueRoles
 from castwork.worker.reader import Reader
@@ -44,9 +43,6 @@ from castwork.worker.watchdog import Watchdog
 from castwork.worker.workload import Workload
 
 logger = logging.getLogger(__name__)
-
-#: Plain functions that may wait for other tasks at once, in threads beside those of the slots.
-_LENDERS = 1000
 
 
 class Worker:
@@ -129,8 +125,9 @@ class Worker:
     async def _run_prepared(self) -> None:
         self._started_at = time.time()
         self.id = self._connections.new_worker_id()
-        threads = self._make_threads()
-        self._pool = self._make_pool()
+        threads = task_threads(self._all_slots)
+        served = [one for one in self._catalog if one.store in self._stores]
+        self._pool = Pool.of(self._settings, served)
         try:
             await self._make_roles(threads)
             await self._serve()
@@ -207,34 +204,6 @@ class Worker:
     def _all_slots(self) -> int:
         """Tasks that run at once, of all queues together."""
         return min(sum(map(self._capacity, self._stores)), self._settings.concurrency)
-
-    def _make_threads(self) -> ThreadPoolExecutor:
-        """A pool with a thread per slot, and some for tasks whose slots are lent; each starts late.
-
-        A slot stays taken for as long as its thread is, so that no task waits for a thread.
-        """
-        count = self._all_slots + _LENDERS
-        return ThreadPoolExecutor(count, thread_name_prefix="castwork-task")
-
-    def _make_pool(self) -> Pool:
-        """A pool of child processes, of which each starts when it is needed."""
-        if is_child():
-            raise DefinitionError(
-                "the program runs a worker while a child process of one imports it: put what it"
-                ' does, but for declarations, under `if __name__ == "__main__":`'
-            )
-        settings = self._settings
-        modules = {
-            place_of(function).module
-            for function in self._catalog
-            if function.settings.run_in == "process" and function.store in self._stores
-        }
-        bounds = Bounds(
-            settings.pool_size or os.cpu_count() or 1,
-            settings.pool_max_tasks,
-            settings.pool_max_memory,
-        )
-        return Pool(bounds, sorted(modules))
 
     async def _make_roles(self, threads: ThreadPoolExecutor) -> None:
         limits = self._app_settings.limits

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from castwork.model.errors import DefinitionError
+from castwork.model.worker_options import WorkerSettings
+from castwork.tasks.declared import place_of
+from castwork.tasks.function import TaskFunction
+from castwork.tasks.resource import is_child
 from castwork.worker.processes.process import Process
 
 logger = logging.getLogger(__name__)
@@ -47,6 +53,23 @@ class Pool:
         self._closing: set[asyncio.Task[None]] = set()
         self._places = bounds.size
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @classmethod
+    def of(cls, settings: WorkerSettings, functions: Iterable[TaskFunction[Any, Any]]) -> Pool:
+        """The pool of a worker that serves some functions.
+
+        Raises:
+            DefinitionError: this process is a child of a worker itself.
+        """
+        if is_child():
+            raise DefinitionError(
+                "the program runs a worker while a child process of one imports it: put what it"
+                ' does, but for declarations, under `if __name__ == "__main__":`'
+            )
+        modules = {place_of(one).module for one in functions if one.settings.run_in == "process"}
+        size = settings.pool_size or os.cpu_count() or 1
+        bounds = Bounds(size, settings.pool_max_tasks, settings.pool_max_memory)
+        return cls(bounds, sorted(modules))
 
     @asynccontextmanager
     async def process(self) -> AsyncIterator[Process]:
