@@ -6,8 +6,10 @@ import asyncio
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,37 @@ def parent(number: int) -> int:
 @app.task(run_in="process")
 def logs(text: str) -> None:
     logger.warning("found %s", text)
+
+
+@app.task(run_in="process")
+def logs_extras(text: str) -> None:
+    logger.warning("%s, not made again", text, extra={"error": OwnError(5, "x")})
+    logger.warning("%s, not pickled", text, extra={"lock": threading.Lock()})
+
+
+class _Unnamed(type):
+    def __getattribute__(cls, name: str) -> Any:
+        if name == "__name__":
+            raise RuntimeError("no name")
+        return super().__getattribute__(name)
+
+
+class UnnamedError(Exception, metaclass=_Unnamed):
+    """An exception whose type does not tell its name."""
+
+
+@app.task(run_in="process", attempts=1)
+def spoil(how: str) -> str:
+    """Do to the process's files what some code does by mistake."""
+    if how == "closed":
+        os.closerange(3, 100)
+    elif how == "written":
+        for number in range(3, 100):
+            with suppress(OSError):
+                os.write(number, b"\x1bnoise" * 100)
+    else:
+        raise UnnamedError
+    return how
 
 
 @app.resource

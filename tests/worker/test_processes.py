@@ -210,6 +210,23 @@ async def test_logs_come_out_of_the_worker(run: Run, caplog: pytest.LogCaptureFi
         await eventually(lambda: [r for r in caplog.records if r.getMessage() == "found a page"])
 
 
+async def test_logs_whose_extras_cannot_travel_come_without_them(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with run():
+        await (await program.logs_extras.enqueue("a page")).result(timeout=20)
+        await eventually(lambda: [r for r in caplog.records if "made again" in r.getMessage()])
+        await eventually(lambda: [r for r in caplog.records if "not pickled" in r.getMessage()])
+
+
+@pytest.mark.parametrize("how", ["closed", "written", "unnamed"])
+async def test_a_call_that_spoils_its_process_ends_and_others_go_on(run: Run, how: str) -> None:
+    async with run():
+        task = await program.spoil.enqueue(how)
+        assert (await task.wait(timeout=10)).status is TaskState.DEAD
+        assert await (await program.square.enqueue(3)).result(timeout=20)
+
+
 async def test_a_coroutine_is_refused(run: Run) -> None:
     async with run():
         with pytest.raises(TaskDead, match="returned a coroutine"):

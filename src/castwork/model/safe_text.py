@@ -43,3 +43,8 @@ def _printable(character: str) -> str:
 def text_of(error: BaseException) -> str:
     """What an exception says."""
     return safe_text(lambda: str(error))
+
+
+def name_of(error: BaseException) -> str:
+    """The name of an exception's type."""
+    return safe_text(lambda: type(error).__name__)

@@ -19,7 +19,7 @@ from castwork.model.errors import (
 from castwork.model.option_values import seconds
 from castwork.model.position import Position
 from castwork.model.record import ErrorInfo, cancelled_error
-from castwork.model.safe_text import safe_text, text_of
+from castwork.model.safe_text import name_of, safe_text, text_of
 from castwork.model.signals import Discard, Retry
 from castwork.model.states import TaskState
 from castwork.worker.attempt import Attempt, Ending
@@ -296,7 +296,7 @@ def describe(exception: BaseException, *, attempt: int = 0, worker_id: str = "")
     """An exception as data, with the last frames of its traceback. Raises nothing itself."""
     cause = deciding(exception)
     return ErrorInfo(
-        type=type(cause).__name__,
+        type=name_of(cause),
         message=text_of(cause)[:2000],
         traceback=safe_text(lambda: _frames(exception))[-4000:],
         attempt=attempt,

@@ -37,6 +37,7 @@ from castwork.tasks.resource import close_made, make_on_demand
 from castwork.worker.callers.subject import call_with
 from castwork.worker.processes.child_attempt import ChildAttempt
 from castwork.worker.processes.failure import error_of, failure_of
+from castwork.worker.processes.logs import log_of
 from castwork.worker.processes.messages import (
     PREFIX,
     Answer,
@@ -45,13 +46,13 @@ from castwork.worker.processes.messages import (
     Done,
     End,
     Failed,
-    Log,
     Ready,
     Request,
     Setup,
     ToChild,
     decode_for_child,
     framed,
+    size_of,
 )
 
 #: Seconds that a call may go on when its worker is gone.
@@ -75,6 +76,7 @@ class Child:
         self._calls: queue.SimpleQueue[Begin | None] = queue.SimpleQueue()
         self._asked: dict[int, asyncio.Future[None]] = {}
         self._last = 0
+        self._pid = os.getpid()
         self._unprepared: Exception | None = None
         self._attempt: ChildAttempt | None = None
         self._interruptible: ChildAttempt | None = None
@@ -92,8 +94,18 @@ class Child:
         threading.Thread(target=self._listen, name="castwork-worker", daemon=True).start()
         self.send(Ready())
         while (begin := self._calls.get()) is not None:
-            self.send(self._call(begin))
+            if not self.send(self._call(begin)):
+                self._give_up()
         close_made()
+
+    def _give_up(self) -> None:
+        """End at once: there is nobody who could be told what came of a call.
+
+        The worker is gone, or the call has closed the connection, or it has forked this process.
+        """
+        if os.getpid() == self._pid:
+            close_made()
+        os._exit(os.EX_TEMPFAIL)
 
     def _prepare(self, setup: Setup) -> None:
         root = logging.getLogger()
@@ -173,17 +185,19 @@ class Child:
 
     # -- messages -----------------------------------------------------------------------
 
-    def send(self, message: Any) -> None:
-        """Send a message, from any thread; to a worker that is gone nothing is sent."""
+    def send(self, message: Any) -> bool:
+        """Send a message, from any thread; False where there is no way to the worker any more."""
         with self._sending, suppress(OSError):
             self._connection.sendall(framed(message))
+            return True
+        return False
 
     def _receive(self) -> ToChild | None:
         """The next message; None when the worker is gone."""
         with suppress(OSError):
-            size = self._stream.read(PREFIX)
-            if len(size) == PREFIX:
-                raw = self._stream.read(int.from_bytes(size, "big"))
+            prefix = self._stream.read(PREFIX)
+            if len(prefix) == PREFIX:
+                raw = self._stream.read(size_of(prefix))
                 with suppress(msgspec.DecodeError):  # cut off in the midst
                     return decode_for_child(raw)
         return None
@@ -232,7 +246,7 @@ class _ToWorker(QueueHandler):
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Send a record that is made fit for pickling."""
-        self._child.send(Log(pickle.dumps(record.__dict__)))
+        self._child.send(log_of(record))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ import pickle
 import traceback
 
 from castwork.model.errors import CastworkError, RemoteTraceback
-from castwork.model.safe_text import safe_text, text_of
+from castwork.model.safe_text import name_of, safe_text, text_of
 from castwork.worker.processes.messages import Failure
 
 
 def failure_of(error: BaseException) -> Failure:
     """An exception as a message. Raises nothing itself."""
     frames = safe_text(lambda: "".join(traceback.format_exception(error, limit=-8)))
-    return Failure(_pickled(error), type(error).__name__, text_of(error), frames)
+    return Failure(_pickled(error), name_of(error), text_of(error), frames)
 
 
 def _pickled(error: BaseException) -> bytes:

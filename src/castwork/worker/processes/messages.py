@@ -1,6 +1,7 @@
 """What a worker and its child processes tell one another, over a pair of sockets.
 
-A message is four bytes with its length, then msgpack. A child runs one call at a time.
+A message is four bytes that mark it, four with its length, then msgpack. A child runs one call at a
+time.
 """
 
 from __future__ import annotations
@@ -138,8 +139,16 @@ class Failed(msgspec.Struct, tag=True):
 
 
 class Log(msgspec.Struct, tag=True):
-    """The child has something for the worker's logs: the fields of a `LogRecord`, pickled."""
+    """The child has something for the worker's logs.
 
+    Attributes:
+        name, level, message: of a `LogRecord`.
+        record: its fields, pickled; empty where they cannot be pickled.
+    """
+
+    name: str
+    level: int
+    message: str
     record: bytes
 
 
@@ -152,11 +161,25 @@ _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker
 decode_for_child = _to_child.decode
 decode_for_worker = _to_worker.decode
 
-#: Bytes of the length in front of each message.
-PREFIX = 4
+#: Stands before each message: what a task's code writes into the socket by mistake has none.
+_MARK = b"cw\x00\x01"
+
+#: Bytes in front of each message: the mark, and the length.
+PREFIX = len(_MARK) + 4
 
 
 def framed(message: Any) -> bytes:
     """A message as it is sent."""
     encoded = _encoder.encode(message)
-    return len(encoded).to_bytes(PREFIX, "big") + encoded
+    return _MARK + len(encoded).to_bytes(4, "big") + encoded
+
+
+def size_of(prefix: bytes) -> int:
+    """The length of the message behind a prefix.
+
+    Raises:
+        ValueError: what comes is no message.
+    """
+    if not prefix.startswith(_MARK):
+        raise ValueError(f"no message begins with {prefix!r}")
+    return int.from_bytes(prefix[len(_MARK) :], "big")

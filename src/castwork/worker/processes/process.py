@@ -22,6 +22,7 @@ from castwork.redis.threads import in_thread
 from castwork.tasks.declared import Declared, place_of
 from castwork.worker.attempt import Attempt
 from castwork.worker.processes.failure import error_of, failure_of
+from castwork.worker.processes.logs import record_of
 from castwork.worker.processes.messages import (
     PREFIX,
     Answer,
@@ -36,6 +37,7 @@ from castwork.worker.processes.messages import (
     Setup,
     decode_for_worker,
     framed,
+    size_of,
 )
 
 logger = logging.getLogger(__name__)
@@ -155,7 +157,7 @@ class Process:
         """Take messages until the process has ended."""
         try:
             while True:
-                size = int.from_bytes(await self._reader.readexactly(PREFIX), "big")
+                size = size_of(await self._reader.readexactly(PREFIX))
                 self._take(await self._reader.readexactly(size))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # it has ended
@@ -176,8 +178,7 @@ class Process:
             self._served.add(task)
             task.add_done_callback(self._served.discard)
         elif isinstance(message, Log):
-            record = logging.makeLogRecord(pickle.loads(message.record))
-            logging.getLogger(record.name).handle(record)
+            logging.getLogger(message.name).handle(record_of(message))
         elif self._outcome.done():
             self.memory = self.memory if isinstance(message, Ready) else message.memory
         elif isinstance(message, Done):
