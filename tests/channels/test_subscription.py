@@ -98,6 +98,9 @@ async def test_a_handler_that_takes_resync_is_told_of_a_gap(
     await channel.publish(1)
     assert await ear.next(1) == [1]
     plain.delete(channel.history_stream)
+    # In one millisecond with it a stream made anew would give its first entry the same id.
+    deleted = plain.time()
+    await eventually(lambda: plain.time() > (deleted[0], deleted[1] + 1000), every=0.001)
     await channel.publish(2)
 
     assert await ear.next(2) == ["resync", 2]
