@@ -11,9 +11,10 @@ import pytest
 import redis
 
 from castwork import App, Call, PartlyEnqueued, Proceed, QueueFull, TaskState, current
-from castwork.model.errors import DefinitionError
+from castwork.model.errors import DefinitionError, InvalidArguments
 from castwork.model.queue import Queue
 from castwork.store.keys import QueueKeys
+from castwork.tasks import many
 
 
 async def test_a_call_is_enqueued_later_and_again(app: App) -> None:
@@ -98,6 +99,46 @@ async def test_what_was_accepted_is_known_when_a_queue_is_full(app: App) -> None
         assert accepted == [True, False, False, False, False, False]
         with pytest.raises(QueueFull):
             await app.enqueue_many([small.call()] * 5)
+
+
+@pytest.mark.parametrize("way", ["iterable", "async", "twin"])
+async def test_what_was_accepted_is_known_when_the_iterable_breaks(
+    app: App, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(many, "_DRAWN", 10)
+
+    @app.task
+    async def work(number: int) -> None: ...
+
+    def calls(count: int) -> Iterator[Call[None]]:
+        yield from (work.call(number) for number in range(count))
+        raise ZeroDivisionError("of the iterable")
+
+    async def drawn(count: int) -> AsyncIterator[Call[None]]:
+        for one in calls(count):
+            yield one
+
+    async def send(count: int) -> None:
+        if way == "twin":
+            await asyncio.to_thread(app.enqueue_many_sync, calls(count))
+        else:
+            await app.enqueue_many(drawn(count) if way == "async" else calls(count))
+
+    async with app:
+        with pytest.raises(PartlyEnqueued) as caught:
+            await send(25)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert [task is not None for task in caught.value.tasks] == [True] * 20 + [False] * 5
+        with pytest.raises(ZeroDivisionError):
+            await send(5)
+        [info] = await app.queues()
+    assert info.depth == 20
+
+
+async def test_what_is_no_call_is_refused(app: App) -> None:
+    async with app:
+        with pytest.raises(InvalidArguments, match="7 is no call"):
+            await app.enqueue_many([7])  # type: ignore[list-item]
 
 
 async def test_a_call_goes_to_another_queue(app: App) -> None:

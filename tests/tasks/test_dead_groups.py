@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import redis
 
@@ -62,8 +64,9 @@ async def test_some_are_queued_again_and_some_deleted(app: App, letters: DeadLet
     assert await letters.count() == 0
     with pytest.raises(UndecodableEntry):
         await letters.replay_all(until="yesterday")
-    with pytest.raises(DefinitionError, match="pace"):
-        await letters.replay_all(pace=0)
+    for pace in (0, -1.0, math.nan, math.inf, "5", True, 10**400):
+        with pytest.raises(DefinitionError, match="pace"):
+            await letters.replay_all(pace=pace)  # type: ignore[arg-type]
 
 
 async def test_what_is_no_task_stays_and_is_not_counted(

@@ -445,6 +445,9 @@ async def test_a_batch_function_runs_here_inline_and_alone() -> None:
         assert await (await embed.enqueue("ccc")).result() == 3
 
 
+_COSTS = [{"max_cost": most, "cost": len} for most in (0, -1.0, float("inf"), float("nan"), "5")]
+
+
 def test_what_cannot_be_a_batch_function_is_refused() -> None:
     app = App("redis://nowhere")
     for function in (_plain, _two, _no_list, _no_list_back):
@@ -453,7 +456,7 @@ def test_what_cannot_be_a_batch_function_is_refused() -> None:
     with pytest.raises(DefinitionError, match="returns its results"):
         app.task(batch=Batch(), keep_result=False)  # type: ignore[call-overload]
         app.task(batch=Batch(), keep_result=False)(_good)  # type: ignore[call-overload]
-    for wrong in ({"max_size": 0}, {"max_size": 5000}, {"max_cost": 5}, {"cost": len}):
+    for wrong in ({"max_size": 0}, {"max_size": 5000}, {"max_cost": 5}, {"cost": len}, *_COSTS):
         with pytest.raises(DefinitionError):
             Batch(**wrong)  # type: ignore[arg-type]
     remote = app.remote(batch=True, name="elsewhere")(_good)

@@ -219,11 +219,19 @@ async def test_logs_whose_extras_cannot_travel_come_without_them(
         await eventually(lambda: [r for r in caplog.records if "not pickled" in r.getMessage()])
 
 
-@pytest.mark.parametrize("how", ["closed", "written", "unnamed"])
-async def test_a_call_that_spoils_its_process_ends_and_others_go_on(run: Run, how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("closed", "ProcessDied"), ("written", "ProcessDied"), ("unnamed", "(no text")],
+)
+async def test_a_call_that_spoils_its_process_ends_and_others_go_on(
+    run: Run, how: str, told: str
+) -> None:
     async with run():
         task = await program.spoil.enqueue(how)
-        assert (await task.wait(timeout=10)).status is TaskState.DEAD
+        end = await task.wait(timeout=10)
+        assert end.status is TaskState.DEAD
+        assert end.error is not None
+        assert end.error.type.startswith(told)
         assert await (await program.square.enqueue(3)).result(timeout=20)
 
 

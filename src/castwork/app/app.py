@@ -236,7 +236,8 @@ class App(Declarations):
             InvalidArguments, PayloadTooLarge, QueueFull, ConnectionFailed: as
                 `TaskFunction.enqueue`, where no call was accepted.
             PartlyEnqueued: some calls were accepted; the error has their tasks. Calls that were
-                not drawn are not in it.
+                not drawn are not in it. Where `calls` itself raises, that is the cause.
+            What `calls` raises: no call was accepted.
         """
         return await enqueue_many(calls)
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from castwork.model.errors import DefinitionError
+from castwork.model.option_values import above_zero
 
 #: Items of one call, at most: a claim brings no more.
 _MOST = 1000
@@ -49,8 +50,8 @@ class Batch(_Size, frozen=True, kw_only=True):
             raise DefinitionError(
                 "Batch: max_cost bounds what cost= counts: give both, or none of them"
             )
-        if self.max_cost is not None and not self.max_cost > 0:
-            raise DefinitionError(f"Batch: max_cost is {self.max_cost!r}: give more than 0")
+        if self.max_cost is not None:
+            above_zero("Batch: max_cost", self.max_cost, "what the items of a call may cost")
         for name in ("cost", "same"):
             given = getattr(self, name)
             if given is not None and not callable(given):

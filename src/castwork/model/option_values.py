@@ -162,6 +162,21 @@ def count(*, least: int = 1, optional: bool = False) -> Check:
     return check
 
 
+def above_zero(name: str, given: object, unit: str) -> float:
+    """A number above 0, as of things per second.
+
+    Raises:
+        DefinitionError: it is text, NaN, infinite, 0 or less.
+    """
+    try:
+        value = float(given) if isinstance(given, Real) and not isinstance(given, bool) else 0.0
+    except OverflowError:
+        value = math.inf
+    if not 0 < value < math.inf:
+        raise DefinitionError(f"{name} is {given!r:.60}: give {unit}, above 0")
+    return value
+
+
 def flag(name: str, given: bool) -> bool:
     """The check of what is so or not."""
     if not isinstance(given, bool):

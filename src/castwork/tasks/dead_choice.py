@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from castwork.model.errors import DefinitionError, TaskNotFound, UndecodableEntry
+from castwork.model.errors import TaskNotFound, UndecodableEntry
+from castwork.model.option_values import above_zero
 from castwork.model.position import Position
 
 if TYPE_CHECKING:
@@ -103,8 +104,8 @@ async def for_each(
     Yields:
         Per letter its id, and why nothing could be done to it; empty where it is done.
     """
-    if pace is not None and not pace > 0:
-        raise DefinitionError(f"pace is {pace!r}: give letters per second, above 0")
+    if pace is not None:
+        pace = above_zero("pace", pace, "letters per second")
     together = _TOGETHER if pace is None else max(1, min(_TOGETHER, int(pace / 10)))
     begun, count = time.monotonic(), 0
     async for page in letters.pages():

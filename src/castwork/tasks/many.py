@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from castwork.model.errors import PartlyEnqueued
+from castwork.model.errors import InvalidArguments, PartlyEnqueued
 from castwork.redis.portal import portal
 from castwork.tasks.call import Call
 from castwork.tasks.producer import Producer
@@ -36,11 +36,23 @@ class Outcome(NamedTuple):
     error: BaseException | None
 
 
+class _Drawn(NamedTuple):
+    """Calls that were drawn together.
+
+    Attributes:
+        calls: the calls.
+        error: what ended the drawing behind them; None for nothing.
+    """
+
+    calls: list[Encoded]
+    error: Exception | None = None
+
+
 async def enqueue_many(calls: Iterable[Call[Any]] | AsyncIterable[Call[Any]]) -> list[Task[Any]]:
     """Enqueue many calls; see `App.enqueue_many`."""
     outcomes: list[Outcome] = []
     async for some in _draw_async(calls) if isinstance(calls, AsyncIterable) else _draw(calls):
-        outcomes.append(await enqueue_encoded(some))
+        outcomes.append(_unsent(some) or await enqueue_encoded(some.calls))
         if outcomes[-1].error is not None:
             break
     return tasks_of(outcomes)
@@ -50,10 +62,15 @@ def enqueue_many_sync(calls: Iterable[Call[Any]]) -> list[Task[Any]]:
     """The twin; the calls are drawn in the caller's thread."""
     outcomes: list[Outcome] = []
     for some in _drawn(calls):
-        outcomes.append(_enqueue_on_portal(some))
+        outcomes.append(_unsent(some) or _enqueue_on_portal(some.calls))
         if outcomes[-1].error is not None:
             break
     return tasks_of(outcomes)
+
+
+def _unsent(some: _Drawn) -> Outcome | None:
+    """The outcome of calls that are not sent, as the caller's iterable broke behind them."""
+    return Outcome([None] * len(some.calls), some.error) if some.error is not None else None
 
 
 async def enqueue_encoded(calls: Sequence[Encoded], *, on_portal: bool = False) -> Outcome:
@@ -119,26 +136,49 @@ def tasks_of(outcomes: Sequence[Outcome]) -> list[Task[Any]]:
     raise PartlyEnqueued(tasks, error) from error
 
 
-def _drawn(calls: Iterable[Call[Any]]) -> Iterator[list[Encoded]]:
-    encoded = ((call.function, call.encoded) for call in calls)
-    while some := list(islice(encoded, _DRAWN)):
-        yield some
+def _encoded(call: Call[Any]) -> Encoded:
+    if not isinstance(call, Call):
+        raise InvalidArguments(
+            f"{call!r:.60} is no call: give what function.call(...) returns", field="calls"
+        )
+    return call.function, call.encoded
 
 
-async def _draw(calls: Iterable[Call[Any]]) -> AsyncIterator[list[Encoded]]:
+def _drawn(calls: Iterable[Call[Any]]) -> Iterator[_Drawn]:
+    encoded = map(_encoded, calls)
+    while True:
+        some: list[Encoded] = []
+        try:
+            some.extend(islice(encoded, _DRAWN))  # keeps what came before an error
+        except Exception as error:  # of the caller's iterable
+            yield _Drawn(some, error)
+            return
+        if not some:
+            return
+        yield _Drawn(some)
+
+
+async def _draw(calls: Iterable[Call[Any]]) -> AsyncIterator[_Drawn]:
     for some in _drawn(calls):
         yield some
 
 
-async def _draw_async(calls: AsyncIterable[Call[Any]]) -> AsyncIterator[list[Encoded]]:
+async def _draw_async(calls: AsyncIterable[Call[Any]]) -> AsyncIterator[_Drawn]:
     some: list[Encoded] = []
-    async for call in calls:
-        some.append((call.function, call.encoded))
+    drawing = aiter(calls)
+    while True:
+        try:
+            some.append(_encoded(await anext(drawing)))
+        except StopAsyncIteration:
+            break
+        except Exception as error:  # of the caller's iterable
+            yield _Drawn(some, error)
+            return
         if len(some) == _DRAWN:
-            yield some
+            yield _Drawn(some)
             some = []
     if some:
-        yield some
+        yield _Drawn(some)
 
 
 def _enqueue_on_portal(some: Sequence[Encoded]) -> Outcome:
