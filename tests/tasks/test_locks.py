@@ -48,6 +48,24 @@ async def test_one_holder_at_a_time_and_fences_grow(app: App, other: App) -> Non
     assert fences == sorted(set(fences))
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"holder": b"\xff"},
+        {"holder": b"x", "until": b"soon"},
+        {"holder": b"x", "until": b"9" * 400},
+        {"fence": b"{"},
+        {"fence": b"9" * 400},
+    ],
+)
+async def test_a_lock_that_another_program_has_written_is_free(
+    app: App, namespace: str, plain: redis.Redis, spoilt: dict[str, bytes]
+) -> None:
+    plain.hset(LockKeys(namespace, "a").lock, mapping=spoilt)  # type: ignore[arg-type]
+    async with app, app.lock("a", timeout=0.05) as lock:
+        assert 0 < lock.fence < 10**16
+
+
 async def test_who_waits_is_told_and_who_waits_too_long_is_refused(
     app: App, other: App, namespace: str, plain: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
