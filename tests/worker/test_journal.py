@@ -15,6 +15,8 @@ from castwork.worker import journal
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     caplog.set_level(logging.INFO)
+    # Commands that ran in this process before have set it as they were asked to.
+    caplog.set_level(logging.INFO, journal.logger.name)
     yield caplog
 
 
