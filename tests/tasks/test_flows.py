@@ -232,7 +232,6 @@ def test_what_cannot_be_a_flow_is_refused(app: App, program: Program) -> None:
 
     call = program.split.call("a")
     for flow, error, told in (
-        (call.then_each(program.embed), DefinitionError, "ends with a list"),
         (call.then(bill), DefinitionError, "adopts a stream"),
         (call.then(serial), DefinitionError, "serial_by"),
         (call.then(nothing), DefinitionError, "takes no argument"),  # type: ignore[arg-type]
@@ -242,11 +241,13 @@ def test_what_cannot_be_a_flow_is_refused(app: App, program: Program) -> None:
         (call.then(program.store, "a", "b"), InvalidArguments, "further arguments: table"),
         (call.then(program.store, tabel="b"), InvalidArguments, "further arguments: table"),
         (all_of([]).then(program.store), DefinitionError, "nothing to wait for"),
+        (all_of([]), DefinitionError, "nothing to wait for"),
+        (call.on_failure(bill), DefinitionError, "adopts a stream"),
     ):
         with pytest.raises(error, match=told):
             flow.enqueue_sync()  # type: ignore[attr-defined]
     with pytest.raises(DefinitionError, match="all_of takes calls"):
-        all_of(call, call.then_each(program.embed))
+        all_of(call, program.embed)  # type: ignore[call-overload]
 
 
 async def test_flows_run_through_without_a_server(app: App, program: Program) -> None:

@@ -13,11 +13,14 @@ from castwork import (
     Call,
     Channel,
     Credentials,
+    Flow,
     Rate,
     Receipt,
     Setting,
     StreamTask,
     Task,
+    TaskStatus,
+    all_of,
     current,
 )
 from castwork.azure import EntraLogin
@@ -277,3 +280,47 @@ async def limited_elsewhere(items: list[int]) -> list[str]:
 async def call_limited() -> None:
     assert_type(await limited.enqueue("http://a"), Task[str])
     assert_type(await limited_elsewhere.enqueue(1), Task[str])
+
+
+@dataclass
+class Page:
+    text: str
+
+
+@app.task(run_in="process")
+def split(document: str) -> list[Page]:
+    return [Page(document)]
+
+
+@app.task
+async def vector_of(page: Page, model: str) -> list[float]:
+    return [float(len(page.text + model))]
+
+
+@app.task
+async def index(vectors: list[list[float] | None], name: str) -> int:
+    return len(vectors + [None for _ in name])
+
+
+@app.task
+async def tell(status: TaskStatus, name: str) -> str:
+    return f"{status.task_id} {name}"
+
+
+@app.task
+async def merge(both: tuple[list[Page], list[float]]) -> str:
+    return f"{both}"
+
+
+async def flows() -> None:
+    each = split.call("a").then_each(vector_of, "small")
+    assert_type(await each.enqueue(), Task[list[list[float]]])
+    flow = each.keep_going().then(index, "a")
+    assert_type(flow, Flow[int])
+    assert_type(flow.on_failure(tell, "a"), Flow[int | str])
+    assert_type(flow.on_failure(tell, "a").enqueue_sync(), Task[int | str])
+    both = all_of(split.call("a"), vector_of.call(Page("x"), "small"))
+    assert_type(await (await both.enqueue()).result(), tuple[list[Page], list[float]])
+    assert_type(both.then(merge), Flow[str])
+    listed = all_of(vector_of.call(Page("x"), "small") for _ in range(3))
+    assert_type(await listed.enqueue(), Task[list[list[float]]])

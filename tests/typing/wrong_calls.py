@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from castwork import App
+from castwork import App, all_of
 
 app = App()
 names = app.channel("names", str)
@@ -97,3 +97,21 @@ def no_login() -> str:
 
 App("redis://a", credentials=no_login)  # wrong
 App("redis://a", credentials=("user", "secret"))  # wrong
+
+
+@app.task
+async def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@app.task
+async def told(status: str) -> int:
+    return len(status)
+
+
+async def flows() -> None:
+    infer.call("hi").then(total)  # wrong
+    infer.call("hi").then_each(total)  # wrong
+    infer.call("hi").on_failure(told)  # wrong
+    all_of([infer.call("a")]).then(infer)  # wrong
+    (await (await all_of([infer.call("a")]).enqueue()).result()).upper()  # wrong

@@ -33,6 +33,7 @@ from castwork.tasks.function import TaskFunction
 from castwork.tasks.lock import Lock
 from castwork.tasks.many import enqueue_many, enqueue_many_sync
 from castwork.tasks.owned import OwnedTask
+from castwork.tasks.passing import PASS, pass_on
 from castwork.tasks.queue import Queue
 from castwork.tasks.schedule import Schedule
 from castwork.tasks.task import Task
@@ -192,7 +193,7 @@ class App(Declarations):
 
     def _end_functions(self) -> list[TaskFunction[..., Any]]:
         """The functions of the tasks that follow the ends of others."""
-        made = self._step_function()
+        made = self._step_functions()
         for function in self._catalog:
             if self.end_hooks.are_of(function.name) and not function.is_remote:
                 settings = TaskSettings(
@@ -202,12 +203,18 @@ class App(Declarations):
                 made.append(self._make(runner, settings, function.store))
         return made
 
-    def _step_function(self) -> list[TaskFunction[..., Any]]:
-        """The function of the tasks that follow the ends of steps, in whatever queue."""
+    def _step_functions(self) -> list[TaskFunction[..., Any]]:
+        """The functions of flows' own tasks, in whatever queue."""
         stores = self._catalog.stores()
         settings = TaskSettings(name=STEP + SUFFIX, attempts=10, result_ttl=60.0, keep_result=False)
         runner = self.end_hooks.step_runner(Carrier(self._catalog.store_beside).carry)
-        return [self._make(runner, settings, stores[0])] if stores else []
+        if not stores:
+            return []
+        passing = TaskSettings(name=PASS, attempts=10)
+        return [
+            self._make(runner, settings, stores[0]),
+            self._make(pass_on, passing, stores[0]),
+        ]
 
     def _functions_of_twin(self) -> list[TaskFunction[..., Any]]:
         """What other modules declared on a second copy of this app, see `find_twin`."""

@@ -15,6 +15,8 @@ class Taken(msgspec.Struct, omit_defaults=True):
         count: how many those are; -1 for as many as the task before them has made.
         maker: the task that makes them, where `count` is -1.
         is_list: whether the argument is the list of the results; else the one result.
+        instead: the task whose result is taken in their stead, where it has succeeded: the one that
+            answers a failure; empty for none.
     """
 
     param: str
@@ -23,10 +25,12 @@ class Taken(msgspec.Struct, omit_defaults=True):
     count: int = 0
     maker: str = ""
     is_list: bool = False
+    instead: str = ""
 
     def before(self, arrived: int) -> list[str]:
-        """The ids of all tasks that the step waits for."""
-        return [self.maker, *self.ids(arrived)] if self.maker else self.ids(arrived)
+        """The ids of all tasks that the step waits for, or may wait for."""
+        others = [one for one in (self.maker, self.instead) if one]
+        return [*others, *self.ids(arrived)]
 
     def ids(self, arrived: int) -> list[str]:
         """The ids of the tasks, of which so many have arrived."""
@@ -36,26 +40,35 @@ class Taken(msgspec.Struct, omit_defaults=True):
         return [f"{self.prefix}{number}" for number in range(count)]
 
 
-class Fan(msgspec.Struct, omit_defaults=True):
-    """The tasks that a step makes when it has succeeded: one for each item of its result.
+class Later(msgspec.Struct, omit_defaults=True):
+    """A call that becomes a task only when it is known what its first argument is.
 
     Attributes:
-        task: name of their function.
-        prefix: what stands before the numbers from 0 on that end their ids.
-        param: name of the argument that is the item.
+        task: name of the function.
+        id: the task's id.
+        param: name of the first argument.
         args: the further arguments as JSON.
-        priority: their lane.
+        priority: the lane.
         attempts, timeout: in place of the function's own; 0 for those.
-        goes_on: whether one that fails counts as arrived.
     """
 
     task: str
-    prefix: str
+    id: str
     param: str
     args: str
     priority: str
     attempts: int = 0
     timeout: float = 0.0
+
+
+class Fan(Later, omit_defaults=True):
+    """The tasks that a step makes when it has succeeded: one for each item of its result.
+
+    Attributes:
+        id: what stands before the numbers from 0 on that end their ids.
+        goes_on: whether one that fails counts as arrived.
+    """
+
     goes_on: bool = False
 
 
@@ -69,6 +82,10 @@ class Step(msgspec.Struct, omit_defaults=True):
         goes_on: whether `next` goes on where this task fails.
         takes: whose results it takes; None for those that begin a flow.
         fan: the tasks that it makes when it has succeeded, for which `next` waits; None for none.
+        rescue: the call that answers a failure before it, and for whose task it waits then; None
+            where such a failure fails it.
+        cause: of a step that failed as one before it did not succeed: the id of that one.
+        was_cancelled: whether that one was cancelled, which is no failure to be answered.
     """
 
     next: str = ""
@@ -77,3 +94,6 @@ class Step(msgspec.Struct, omit_defaults=True):
     goes_on: bool = False
     takes: Taken | None = None
     fan: Fan | None = None
+    rescue: Later | None = None
+    cause: str = ""
+    was_cancelled: bool = False

@@ -15,7 +15,7 @@ from castwork.model.call_options import CallSettings
 from castwork.model.ids import prefix_of
 from castwork.model.record import ErrorInfo, Record, TaskStatus, decode_record, status_of
 from castwork.model.states import Priority, TaskState
-from castwork.model.step import Fan, Step
+from castwork.model.step import Fan, Later, Step
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
@@ -23,11 +23,12 @@ from castwork.tasks.producer import Producer
 #: Items whose tasks are enqueued at once.
 _AT_ONCE = 1000
 
-#: Seconds that the results of a fan's tasks are kept.
+#: Seconds that the results of tasks are kept which a carrier has enqueued.
 _KEPT_S = 7 * 86_400.0
 
 FindStore = Callable[[str], QueueStore]
 
+_encode = msgspec.json.Encoder().encode
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -63,6 +64,14 @@ class Carrier:
         known = await store.records.read(task_id)
         if known is None or known.status is not TaskState.SCHEDULED:
             return
+        assert known.step is not None
+        assert before.step is not None
+        cause = before.step.cause or before.task_id
+        was_cancelled = before.step.was_cancelled or before.status is TaskState.CANCELLED
+        rescue = known.step.rescue
+        if rescue is not None and before.task_id != rescue.id and not was_cancelled:
+            await self._rescue(task_id, rescue, await self._status(cause) or before)
+            return
         error = before.error
         said = f": {error.type}: {error.message}" if error is not None else ""
         if error is not None and error.type == "StepFailed":
@@ -70,10 +79,27 @@ class Carrier:
         else:
             reason = f"step {before.task} ({before.task_id}) {_HOW[before.status]}{said}"
         failed = msgspec.structs.replace(
-            known, status=TaskState.FAILED, error=ErrorInfo("StepFailed", reason[:2000])
+            known,
+            status=TaskState.FAILED,
+            error=ErrorInfo("StepFailed", reason[:2000]),
+            step=msgspec.structs.replace(known.step, cause=cause, was_cancelled=was_cancelled),
         )
         following = store.follow_up(status_of(task_id, store.queue.name, failed))
         await store.records.end(task_id, failed, following)
+
+    async def _status(self, task_id: str) -> TaskStatus | None:
+        store = self._store_of(task_id)
+        known = await store.records.read(task_id)
+        return None if known is None else status_of(task_id, store.queue.name, known)
+
+    async def _rescue(self, step_id: str, rescue: Later, failed: TaskStatus) -> None:
+        """Enqueue the task that answers a failure; the step that waits goes on with its result."""
+        store = self._store_of(rescue.id)
+        told = msgspec.structs.replace(failed, step=None, result=msgspec.UNSET)
+        await Producer(store, store.limits).enqueue(
+            _plan(rescue, rescue.id, failed, Step(step_id)),
+            with_argument(rescue.args.encode(), rescue.param, _encode(told)),
+        )
 
     async def _leave(self, ended: TaskStatus) -> None:
         """Let go of what a step has taken; cancel what it waited for, where it is cancelled.
@@ -117,14 +143,19 @@ class Carrier:
             status.error = ErrorInfo("TypeError", "its result is no list, as then_each needs one")
             await self._fail(step.next, status)
             return
-        store = self._find_store(prefix_of(fan.prefix))
+        store = self._store_of(f"{fan.id}0")
         producer = Producer(store, store.limits)
         for start in range(0, len(items), _AT_ONCE):
             some = range(start, min(start + _AT_ONCE, len(items)))
             await asyncio.gather(
                 *(
                     producer.enqueue(
-                        _plan(status, step, fan, number, len(items)),
+                        _plan(
+                            fan,
+                            f"{fan.id}{number}",
+                            status,
+                            Step(step.next, number, len(items), fan.goes_on),
+                        ),
                         with_argument(fan.args.encode(), fan.param, bytes(items[number])),
                     )
                     for number in some
@@ -143,18 +174,18 @@ _HOW: dict[Any, str] = {
 }
 
 
-def _plan(status: TaskStatus, step: Step, fan: Fan, number: int, of: int) -> Plan:
-    """How the task of one item is enqueued."""
+def _plan(later: Later, task_id: str, before: TaskStatus, step: Step) -> Plan:
+    """How a call is enqueued whose first argument is known now."""
     settings = CallSettings(
-        id=f"{fan.prefix}{number}".partition(":")[2],
-        priority=Priority(fan.priority),
-        attempts=fan.attempts or None,
-        timeout=fan.timeout or None,
+        id=task_id.partition(":")[2],
+        priority=Priority(later.priority),
+        attempts=later.attempts or None,
+        timeout=later.timeout or None,
         result_ttl=_KEPT_S,
-        owner=status.owner,
-        tenant=status.tenant,
+        owner=before.owner,
+        tenant=before.tenant,
     )
-    return Plan(fan.task, settings, step=Step(step.next, number, of, fan.goes_on))
+    return Plan(later.task, settings, step=step)
 
 
 def with_argument(args: bytes, name: str, value: bytes) -> bytes:

@@ -19,6 +19,7 @@ from castwork.model.errors import DefinitionError
 from castwork.redis.portal import portal
 
 if TYPE_CHECKING:
+    from castwork.model.record import TaskStatus
     from castwork.tasks.function import TaskFunction
     from castwork.tasks.task import Task
 
@@ -76,16 +77,33 @@ class Flow(Generic[R_co]):
         """
         return EachOf(self, Further(function, args, kwargs))
 
+    def on_failure(
+        self,
+        function: TaskFunction[Concatenate[TaskStatus, P2], R2],
+        /,
+        *args: P2.args,
+        **kwargs: P2.kwargs,
+    ) -> Flow[R_co | R2]:
+        """The flow, and a call that answers where a step of it does not succeed.
+
+        Its first argument is the `TaskStatus` of that step, and its result stands in for that of
+        the whole flow before it. It is called once, for the first such step; what else ran goes on
+        to its end. A cancel is no failure, and a failure of the call itself fails what follows.
+
+        Args: as of `then`.
+        """
+        return Rescue(self, Further(function, args, kwargs))
+
     async def enqueue(self) -> Task[R_co]:
         """Enqueue the steps; the handle is on the last one, which waits as `scheduled`.
 
         When it returns, the server has them all. A step that does not succeed fails those that
-        wait for it, unless `keep_going()` says else; a cancel of the last cancels what waits before
-        it. A step waits for 30 days at most.
+        wait for it, unless `keep_going()` or `on_failure(...)` says else; a cancel of the last
+        cancels what waits before it. A step waits for 30 days at most. Behind a list, or an
+        `on_failure`, the last one is a task of castwork's own that has their result.
 
         Raises:
-            DefinitionError: a step cannot be one, or a list is the end: say `.then(...)` what
-                becomes of it.
+            DefinitionError: a step cannot be one.
             InvalidArguments: the arguments of a step do not fit its function.
             QueueFull, PayloadTooLarge, ConnectionFailed: as of an enqueue. Steps that were enqueued
                 by then stay waiting, and none of them runs.
@@ -126,6 +144,16 @@ class Then(Flow[Any]):
         self.further = further
 
 
+class Rescue(Flow[Any]):
+    """A step that answers failures of those before it."""
+
+    __slots__ = ("before", "further")
+
+    def __init__(self, before: Flow[Any], further: Further) -> None:
+        self.before = before
+        self.further = further
+
+
 class EachOf(Each[Any]):
     """A step for each item of a result."""
 
@@ -136,12 +164,13 @@ class EachOf(Each[Any]):
 
 
 class AllOf(Each[Any]):
-    """Flows side by side."""
+    """Flows side by side; where they were given one by one, their results are a tuple."""
 
-    __slots__ = ()
+    __slots__ = ("is_tuple",)
 
-    def __init__(self, members: tuple[Flow[Any], ...]) -> None:
+    def __init__(self, members: tuple[Flow[Any], ...], *, is_tuple: bool) -> None:
         self.before, self.further, self.members, self.goes_on = None, None, members, False
+        self.is_tuple = is_tuple
 
 
 @overload
@@ -159,15 +188,14 @@ def all_of(*flows: Any) -> Any:
         flows: an iterable of them; or two or three, whose results are then a typed tuple.
 
     Raises:
-        DefinitionError: one of them is no call and no flow, or ends with a list itself.
+        DefinitionError: one of them is no call and no flow.
     """
-    members = tuple(flows[0]) if len(flows) == 1 and not isinstance(flows[0], Flow) else flows
+    is_tuple = len(flows) != 1 or isinstance(flows[0], Flow)
+    members = flows if is_tuple else tuple(flows[0])
     for one in members:
-        if not isinstance(one, Flow) or isinstance(one, Each):
-            raise DefinitionError(
-                f"all_of takes calls and flows that end with one step, not {one!r:.60}"
-            )
-    return AllOf(members)
+        if not isinstance(one, Flow):
+            raise DefinitionError(f"all_of takes calls and flows, not {one!r:.60}")
+    return AllOf(members, is_tuple=is_tuple)
 
 
 async def _enqueue(flow: Flow[Any], *, on_portal: bool = False) -> Any:

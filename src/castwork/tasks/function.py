@@ -198,6 +198,12 @@ class TaskFunction(Generic[P, R]):
         task_id, created = await producer.enqueue(function.plan_of(arguments), arguments)
         return self.handle(task_id, created, since if created else None)
 
+    def beside(
+        self, function: Callable[..., Any], signature: Signature, settings: TaskSettings
+    ) -> TaskFunction[..., Any]:
+        """A function of castwork's own, whose calls go into the queue of this one's."""
+        return TaskFunction(function, signature, settings, self.store, self._submission)
+
     @property
     def is_hooked(self) -> bool:
         """Whether any end of its tasks is wanted."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from castwork.model.states import TaskState
 from castwork.tasks.call import Call
-from castwork.tasks.flow import AllOf, Each, EachOf, Flow, Further, Then
+from castwork.tasks.flow import AllOf, Each, EachOf, Flow, Further, Rescue, Then
+from castwork.tasks.passing import passing
 from castwork.tasks.task import Task
 
 
@@ -19,7 +20,7 @@ class _Stopped(Exception):
 
 
 async def run_through(flow: Flow[Any]) -> Task[Any]:
-    """Run a flow that ends with one step; return that step's task.
+    """Run a flow; return the task of its last step.
 
     Where a step does not succeed, it is that step's task.
     """
@@ -33,7 +34,8 @@ async def _task(flow: Flow[Any]) -> Task[Any]:
     """Run a flow up to its last step, whose task may have failed."""
     if isinstance(flow, Call):
         return await flow.enqueue()
-    assert isinstance(flow, Then)
+    if not isinstance(flow, Then):
+        return await passing(flow).enqueue(await _value(flow))
     return await _enqueue(flow.further, await _value(flow.before))
 
 
@@ -43,6 +45,8 @@ async def _enqueue(further: Further, value: Any) -> Task[Any]:
 
 async def _value(flow: Flow[Any]) -> Any:
     """Run what a step takes, and return its result; raises _Stopped where there is none."""
+    if isinstance(flow, Rescue):
+        return await _answered(flow)
     if not isinstance(flow, Each):
         return await _result(await _task(flow), goes_on=False)
     if isinstance(flow, AllOf):
@@ -52,6 +56,13 @@ async def _value(flow: Flow[Any]) -> Any:
     assert flow.further is not None
     tasks = [await _enqueue(flow.further, item) for item in await _value(flow.before)]
     return [await _result(task, goes_on=flow.goes_on) for task in tasks]
+
+
+async def _answered(flow: Rescue) -> Any:
+    try:
+        return await _value(flow.before)
+    except _Stopped as stopped:
+        return await _result(await _enqueue(flow.further, await stopped.task.wait()), goes_on=False)
 
 
 async def _member(one: Flow[Any], among: AllOf) -> Any:

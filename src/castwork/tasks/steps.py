@@ -12,13 +12,14 @@ from castwork.model.call_options import CallSettings
 from castwork.model.codec import encode_value
 from castwork.model.errors import DefinitionError, InvalidArguments
 from castwork.model.ids import new_id, own_id
-from castwork.model.step import Fan, Step, Taken
+from castwork.model.step import Fan, Later, Step, Taken
 from castwork.store.steps import LONGEST_WAIT_S
 from castwork.tasks.call import Call
 from castwork.tasks.context import attempt_here
-from castwork.tasks.flow import AllOf, Each, EachOf, Flow, Further, Then
+from castwork.tasks.flow import AllOf, EachOf, Flow, Further, Rescue, Then
 from castwork.tasks.function import TaskFunction
 from castwork.tasks.inheriting import inherited
+from castwork.tasks.passing import VALUE, passing
 from castwork.tasks.plan import Plan
 from castwork.tasks.run_through import run_through
 from castwork.tasks.task import Task
@@ -79,8 +80,10 @@ class _Place(NamedTuple):
     of: int = 1
     goes_on: bool = False
 
-    def step(self, taken: Taken | None = None, fan: Fan | None = None) -> Step:
-        return Step(self.next, self.number, self.of, self.goes_on, taken, fan)
+    def step(
+        self, taken: Taken | None = None, fan: Fan | None = None, rescue: Later | None = None
+    ) -> Step:
+        return Step(self.next, self.number, self.of, self.goes_on, taken, fan, rescue)
 
 
 async def enqueue_flow(flow: Flow[Any], *, on_portal: bool = False) -> Task[Any]:
@@ -109,15 +112,12 @@ class _FlowPlan:
         self.first: list[_Planned] = []
 
     def add(self, flow: Flow[Any], place: _Place, fan: Fan | None = None) -> str:
-        """Add a flow that ends with one step; return the id of that step's task."""
+        """Add a flow; return the id of the task whose result is the flow's."""
         if isinstance(flow, Call):
             return self._add_first(flow, place, fan)
         if isinstance(flow, Then):
             return self._add_waiting(flow, place, fan)
-        raise DefinitionError(
-            "the flow ends with a list: say what becomes of it with .then(...), as a list is no"
-            " task that could be waited for"
-        )
+        return self._add_passing(flow, place, fan)
 
     def _add_first(self, call: Call[Any], place: _Place, fan: Fan | None) -> str:
         settings = call.settings()
@@ -144,6 +144,24 @@ class _FlowPlan:
         self.waiting.insert(at, _Planned(function, settings, encoded, place.step(taken, fan)))
         return own
 
+    def _add_passing(self, flow: Flow[Any], place: _Place, fan: Fan | None) -> str:
+        """Add the task of castwork's own that stands for what is no single step."""
+        function, name, rescue = passing(flow), place.name, None
+        own = own_id(function.queue.id_prefix, name)
+        at = len(self.waiting)
+        if isinstance(flow, Rescue):
+            taken = self._add_before(flow.before, own, VALUE, name)
+            rescue = _later(flow.further, f"{name}.f")
+            taken.instead = rescue.id
+        else:
+            taken = self._add_before(flow, own, VALUE, name)
+        settings = msgspec.structs.replace(
+            function.call_settings, id=name, delay=float(LONGEST_WAIT_S)
+        )
+        step = place.step(taken, fan, rescue)
+        self.waiting.insert(at, _Planned(function, _kept(settings, place), b"{}", step))
+        return own
+
     def _add_before(self, before: Flow[Any], own: str, param: str, name: str) -> Taken:
         """Add what a step waits for; return what it takes of that."""
         if isinstance(before, AllOf):
@@ -163,9 +181,7 @@ class _FlowPlan:
             assert before.further is not None
             fan = _fan(before.further, f"{name}.", goes_on=before.goes_on)
             maker = self.add(before.before, _Place(f"{name}.each", own), fan)
-            return Taken(param, prefix=fan.prefix, count=-1, maker=maker, is_list=True)
-        if isinstance(before, Each):
-            raise DefinitionError(f"{before!r:.60} is no list of steps")
+            return Taken(param, prefix=fan.id, count=-1, maker=maker, is_list=True)
         return Taken(param, of=[self.add(before, _Place(f"{name}.b", own))])
 
 
@@ -204,17 +220,23 @@ def _bind(further: Further) -> tuple[str, bytes]:
     return names[0], encode_value({**named, **further.kwargs})
 
 
-def _fan(further: Further, name: str, *, goes_on: bool) -> Fan:
+def _later(further: Further, name: str) -> Later:
+    """A call that becomes a task of this id once its first argument is known."""
     function, settings = further.function, further.function.call_settings
     _check(function, settings)
     param, encoded = _bind(further)
-    return Fan(
+    return Later(
         function.name,
-        own_id(function.queue.id_prefix, f"{name}0")[:-1],
+        own_id(function.queue.id_prefix, name),
         param,
         encoded.decode(),
         settings.priority.value,
         settings.attempts or 0,
         settings.timeout or 0.0,
-        goes_on,
     )
+
+
+def _fan(further: Further, name: str, *, goes_on: bool) -> Fan:
+    later = _later(further, f"{name}0")
+    fields = msgspec.structs.asdict(later) | {"id": later.id[:-1]}
+    return Fan(**fields, goes_on=goes_on)

@@ -31,6 +31,10 @@ async def take(attempt: Attempt, taken: Taken, find_store: Callable[[str], Queue
         InvalidArguments: a result that it needs is gone.
         ConnectionFailed: no server in time.
     """
+    if taken.instead:
+        [raw] = await _records([taken.instead], find_store)
+        if raw is not None and (answer := decode_record(raw)).status is TaskState.SUCCEEDED:
+            return with_argument(attempt.args, taken.param, _value(taken.instead, answer))
     arrived = 0
     if taken.count < 0:
         arrived = await find_store(prefix_of(attempt.task_id)).steps.arrived(attempt.task_id)
