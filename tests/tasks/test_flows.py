@@ -14,6 +14,8 @@ from castwork import (
     App,
     Call,
     Each,
+    QueueFull,
+    Task,
     TaskCancelled,
     TaskDead,
     TaskFailed,
@@ -160,6 +162,88 @@ async def test_a_cancel_of_the_last_cancels_what_has_not_run(app: App, program: 
             with pytest.raises(TaskCancelled):
                 await one.result(timeout=20)
     assert program.seen == []
+
+
+async def test_results_last_until_they_are_taken(
+    app: App, program: Program, plain: redis.Redis, namespace: str
+) -> None:
+    def lives(*names: str) -> set[int]:
+        return {plain.ttl(f"{{{namespace}:{name}}}:task:{name}:{name}-1") for name in names}
+
+    slow = double_of(app).options(id="default-1").call(2)
+    done = program.embed.options(id="gpu-1", result_ttl=60).call("abc")
+    store = program.store.options(id="db-1", result_ttl=60)
+    async with app:
+        task = await all_of([done, slow]).then(store).enqueue()
+        async with app.worker(["gpu"]):
+            assert await program.embed.task(id="gpu-1").result(timeout=20) == 3
+            assert lives("gpu") == {-1}, "the server may evict what has a ttl"
+        async with app.worker():
+            assert await task.result(timeout=20) == "t:[3, 4]"
+            await eventually(lambda: all(3500 < one <= 3600 for one in lives("gpu", "default")))
+            assert 0 < lives("db").pop() <= 60
+
+
+async def test_items_of_a_flow_wait_for_room_in_their_queue(
+    app: App, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("castwork.tasks.end_hooks._LATER", 0.01)
+    app.queue("gpu", max_depth=3)
+    flow = program.split.call("a " * 40).then_each(program.embed).then(program.store)
+    async with app.worker():
+        assert await (await flow.enqueue()).result(timeout=30) == f"t:{[1] * 40}"
+
+
+async def test_a_flow_that_finds_no_room_is_cancelled(
+    app: App, program: Program, plain: redis.Redis, namespace: str
+) -> None:
+    app.queue("gpu", max_depth=3)
+    store = program.store.options(id="last")
+    async with app:
+        with pytest.raises(QueueFull):
+            await all_of(program.embed.call("a") for _ in range(5)).then(store).enqueue()
+        last = program.store.task(id="last")
+        assert (await last.status()).status is TaskState.CANCELLED
+        async with app.worker(["db"]):  # its worker cancels those that were accepted
+            await eventually(lambda: cancelled(plain, namespace) == 3)
+
+
+async def test_a_cancel_reaches_the_items_that_have_not_run(
+    app: App, program: Program, plain: redis.Redis, namespace: str
+) -> None:
+    flow = program.split.call("a b c d").then_each(program.embed).then(program.store)
+    async with app, app.worker(["default", "db"]):  # nobody serves the items
+        task = await flow.enqueue()
+        await eventually(lambda: plain.hlen(f"{{{namespace}:gpu}}:moved") == 4)
+        assert await task.cancel()
+        await eventually(lambda: cancelled(plain, namespace) == 4)
+
+
+async def is_running(task: Task[Any]) -> bool:
+    return (await task.status()).status is TaskState.RUNNING
+
+
+def cancelled(plain: redis.Redis, namespace: str) -> int:
+    """How many tasks of one queue are cancelled."""
+    records = [plain.get(key) for key in plain.scan_iter(f"{{{namespace}:gpu}}:task:*")]
+    return sum(b'"status":"cancelled"' in record for record in records)
+
+
+async def test_items_of_a_flow_that_was_cancelled_meanwhile_are_not_made(
+    app: App, program: Program
+) -> None:
+    flow = program.split.options(id="first").call("a b").then_each(program.embed)
+    program.go.clear()
+    async with app.worker():
+        task = await flow.then(program.store).enqueue()
+        first = program.split.task(id="first")
+        await eventually(lambda: is_running(first))
+        assert await task.cancel()
+        program.go.set()
+        assert await first.result(timeout=20) == ["a", "b"]
+        await app.queue("default").until_idle(timeout=20)
+        await app.queue("gpu").until_idle(timeout=20)
+    assert program.seen == [("split", "a b")]
 
 
 async def test_a_step_that_was_enqueued_in_a_task_is_its_child(app: App, program: Program) -> None:

@@ -131,7 +131,8 @@ class Records:
 
         Args:
             task_id: the task.
-            ended: the record that it gets if it waits.
+            ended: the record that it gets if it waits; that of a step that another one waits for is
+                kept until that one has ended.
             following, reason: as of `cancel`.
         """
         keys, made = self._place.keys, parse_made_id(task_id)
@@ -154,7 +155,7 @@ class Records:
                 place,
                 nonce,
                 encode_record(ended),
-                _CANCELLED_TTL_MS,
+                "" if ended.step is not None and ended.step.next else _CANCELLED_TTL_MS,
                 self._place.channel(keys.control),
                 self._place.queue.group,
                 self._place.told(producer_of(task_id)),

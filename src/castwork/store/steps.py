@@ -7,12 +7,16 @@ from collections.abc import Sequence
 
 from castwork.store.parked import Parked
 from castwork.store.place import QueuePlace
+from castwork.store.scripts import ARRIVE, TAKEN
 
-#: Seconds that a step may wait for those before it, and that it is remembered which have arrived.
+#: Seconds that a step may wait for those before it.
 LONGEST_WAIT_S = 30 * 86_400
 
 #: Milliseconds that a result is kept which a step has taken.
 _TAKEN_MS = 3_600_000
+
+#: Tasks that one call lets go of, at most: keeps the call short on the server.
+_TOGETHER = 200
 
 
 class Steps:
@@ -31,18 +35,17 @@ class Steps:
             of: how many the step waits for.
 
         Returns:
-            Whether this has queued the step.
+            Whether the step is still to end; False where nobody takes the task's result any more.
 
         Raises:
             ConnectionFailed: no server in time.
         """
-        key, link = self._place.keys.arrived(step_id), await self._place.link()
-        _, _, count = await asyncio.gather(
-            link.call("ZADD", key, 0, number, idempotent=True),
-            link.call("PEXPIRE", key, LONGEST_WAIT_S * 1000, idempotent=True),
-            link.call("ZCARD", key, idempotent=True),
-        )
-        return bool(count >= of and await self.begin(step_id))
+        keys = self._place.keys
+        names = [keys.arrived(step_id), keys.due, keys.record(step_id)]
+        count = int(await self._place.run(ARRIVE, names, [step_id, number]))
+        if count >= of:
+            await self.begin(step_id)
+        return count >= 0
 
     async def begin(self, step_id: str) -> bool:
         """Queue a step that waits; False where it does not. Raises as `arrive`."""
@@ -64,9 +67,13 @@ class Steps:
         return found
 
     async def taken(self, task_ids: Sequence[str]) -> None:
-        """Keep results that a step has taken for an hour more. Raises as `arrive`."""
-        link, keys = await self._place.link(), self._place.keys
-        calls = (
-            link.call("PEXPIRE", keys.record(one), _TAKEN_MS, idempotent=True) for one in task_ids
-        )
-        await asyncio.gather(*calls)
+        """Keep what has ended of tasks for an hour more: a step has taken it, or none will.
+
+        Raises as `arrive`.
+        """
+        keys = self._place.keys
+        for start in range(0, len(task_ids), _TOGETHER):
+            names: list[str] = []
+            for one in task_ids[start : start + _TOGETHER]:
+                names += (keys.record(one), keys.output(one))
+            await self._place.run(TAKEN, names, [_TAKEN_MS])

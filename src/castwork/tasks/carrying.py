@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -15,16 +16,13 @@ from castwork.model.call_options import CallSettings
 from castwork.model.ids import prefix_of
 from castwork.model.record import ErrorInfo, Record, TaskStatus, decode_record, status_of
 from castwork.model.states import Priority, TaskState
-from castwork.model.step import Fan, Later, Step
+from castwork.model.step import Fan, Later, Step, Taken
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.plan import Plan
 from castwork.tasks.producer import Producer
 
 #: Items whose tasks are enqueued at once.
 _AT_ONCE = 1000
-
-#: Seconds that the results of tasks are kept which a carrier has enqueued.
-_KEPT_S = 7 * 86_400.0
 
 FindStore = Callable[[str], QueueStore]
 
@@ -48,22 +46,27 @@ class Carrier:
         assert step is not None
         has_succeeded = status.status is TaskState.SUCCEEDED
         await self._leave(status)
+        if not step.next:
+            return
         if step.fan is not None and has_succeeded:
-            await self._fan_out(status, step, step.fan)
-        elif step.next and (has_succeeded or step.goes_on):
-            await self._store_of(step.next).steps.arrive(step.next, step.place, step.of)
-        elif step.next:
-            await self._fail(step.next, status)
+            is_wanted = await self._fan_out(status, step, step.fan)
+        elif has_succeeded or step.goes_on:
+            steps = self._store_of(step.next).steps
+            is_wanted = await steps.arrive(step.next, step.place, step.of)
+        else:
+            is_wanted = await self._fail(step.next, status)
+        if not is_wanted:
+            await self._store_of(status.task_id).steps.taken([status.task_id])
 
     def _store_of(self, task_id: str) -> QueueStore:
         return self._find_store(prefix_of(task_id))
 
-    async def _fail(self, task_id: str, before: TaskStatus) -> None:
-        """Fail a step that waits, as one before it did not succeed."""
+    async def _fail(self, task_id: str, before: TaskStatus) -> bool:
+        """Fail a step that waits, as one before it did not succeed; False where it has ended."""
         store = self._store_of(task_id)
         known = await store.records.read(task_id)
         if known is None or known.status is not TaskState.SCHEDULED:
-            return
+            return known is not None and not known.status.is_final
         assert known.step is not None
         assert before.step is not None
         cause = before.step.cause or before.task_id
@@ -71,7 +74,7 @@ class Carrier:
         rescue = known.step.rescue
         if rescue is not None and before.task_id != rescue.id and not was_cancelled:
             await self._rescue(task_id, rescue, await self._status(cause) or before)
-            return
+            return True
         error = before.error
         said = f": {error.type}: {error.message}" if error is not None else ""
         if error is not None and error.type == "StepFailed":
@@ -86,6 +89,7 @@ class Carrier:
         )
         following = store.follow_up(status_of(task_id, store.queue.name, failed))
         await store.records.end(task_id, failed, following)
+        return True
 
     async def _status(self, task_id: str) -> TaskStatus | None:
         store = self._store_of(task_id)
@@ -113,14 +117,39 @@ class Carrier:
             if taken is None:
                 continue
             steps = self._store_of(status.task_id).steps
-            ids = taken.before(await steps.arrived(status.task_id))
-            for start in range(0, len(ids), _AT_ONCE):
-                some = ids[start : start + _AT_ONCE]
-                if status.status is TaskState.CANCELLED:
-                    cancelled = await asyncio.gather(*map(self._cancel, some))
-                    statuses += [one for one in cancelled if one is not None]
-                await asyncio.gather(*(self._store_of(one).steps.taken([one]) for one in some))
+            ids = taken.before(await self._count(status, taken))
+            if status.status is TaskState.CANCELLED:
+                statuses += await self._cancel_all(ids)
+            for prefix, some in groupby(ids, prefix_of):
+                await self._find_store(prefix).steps.taken(list(some))
             await steps.forget(status.task_id)
+
+    async def _count(self, ended: TaskStatus, taken: Taken) -> int:
+        """How many tasks were made for the items that a step takes; 0 where there are none."""
+        if taken.count >= 0:
+            return 0
+        if taken.maker and ended.status in (TaskState.FAILED, TaskState.CANCELLED):
+            items = await self._items(taken.maker)
+            if items is not None:
+                return len(items)
+        return await self._store_of(ended.task_id).steps.arrived(ended.task_id)
+
+    async def _items(self, maker_id: str) -> list[msgspec.Raw] | None:
+        """The items of a step's result; None where it is no list, or is gone."""
+        [raw] = await self._store_of(maker_id).steps.results([maker_id])
+        record = decode_record(raw) if raw is not None else Record(TaskState.EXPIRED)
+        try:
+            return _items.decode(b"" if record.result is msgspec.UNSET else record.result)
+        except msgspec.DecodeError:
+            return None
+
+    async def _cancel_all(self, task_ids: list[str]) -> list[TaskStatus]:
+        """Cancel steps unless they run or have ended; return the statuses of those that were."""
+        ended: list[TaskStatus] = []
+        for start in range(0, len(task_ids), _AT_ONCE):
+            some = await asyncio.gather(*map(self._cancel, task_ids[start : start + _AT_ONCE]))
+            ended += [one for one in some if one is not None]
+        return ended
 
     async def _cancel(self, task_id: str) -> TaskStatus | None:
         """Cancel a step unless it runs or has ended; return its status then."""
@@ -133,19 +162,17 @@ class Carrier:
         ended = await store.records.end(task_id, cancelled, store.follow_up(status))
         return status if ended is TaskState.CANCELLED else None
 
-    async def _fan_out(self, status: TaskStatus, step: Step, fan: Fan) -> None:
-        """Enqueue a task for each item of the result."""
-        [raw] = await self._store_of(status.task_id).steps.results([status.task_id])
-        record = decode_record(raw) if raw is not None else Record(TaskState.EXPIRED)
-        try:
-            items = _items.decode(b"" if record.result is msgspec.UNSET else record.result)
-        except msgspec.DecodeError:
+    async def _fan_out(self, status: TaskStatus, step: Step, fan: Fan) -> bool:
+        """Enqueue a task for each item of the result; False where the step behind has ended."""
+        items = await self._items(status.task_id)
+        if items is None:
             status.error = ErrorInfo("TypeError", "its result is no list, as then_each needs one")
-            await self._fail(step.next, status)
-            return
+            return await self._fail(step.next, status)
         store = self._store_of(f"{fan.id}0")
         producer = Producer(store, store.limits)
         for start in range(0, len(items), _AT_ONCE):
+            if not await self._is_wanted(step.next):
+                break
             some = range(start, min(start + _AT_ONCE, len(items)))
             await asyncio.gather(
                 *(
@@ -163,6 +190,21 @@ class Carrier:
             )
         if not items:
             await self._store_of(step.next).steps.begin(step.next)
+        if await self._is_wanted(step.next):
+            return True
+        # The step behind may have ended while its tasks were made: then nobody else saw them all.
+        if await self._was_cancelled(step.next):
+            await self._cancel_all([f"{fan.id}{number}" for number in range(len(items))])
+        return False
+
+    async def _is_wanted(self, step_id: str) -> bool:
+        """Whether a step is still to end."""
+        known = await self._status(step_id)
+        return known is not None and not known.status.is_final
+
+    async def _was_cancelled(self, step_id: str) -> bool:
+        known = await self._status(step_id)
+        return known is not None and known.status is TaskState.CANCELLED
 
 
 _HOW: dict[Any, str] = {
@@ -181,7 +223,6 @@ def _plan(later: Later, task_id: str, before: TaskStatus, step: Step) -> Plan:
         priority=Priority(later.priority),
         attempts=later.attempts or None,
         timeout=later.timeout or None,
-        result_ttl=_KEPT_S,
         owner=before.owner,
         tenant=before.tenant,
     )

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import msgspec
 
 from castwork.model.entry import wire_name
-from castwork.model.errors import DefinitionError
+from castwork.model.errors import ConnectionFailed, DefinitionError, QueueFull
 from castwork.model.ids import new_digits, new_producer
 from castwork.model.record import TaskStatus
+from castwork.model.signals import Retry
 from castwork.redis.handlers import call_handler
 
 #: How a task may end.
@@ -25,6 +26,9 @@ SUFFIX = ":on_end"
 
 #: Stands in place of the function's name where the task is a step of a flow.
 STEP = ":step"
+
+#: Seconds until a step's end is carried again where a queue was full or a server away.
+_LATER = 2.0
 
 _FINAL = ("succeeded", "failed", "dead", "cancelled", "expired")
 
@@ -93,7 +97,12 @@ class EndHooks:
 
         async def on_end(status: dict[str, Any]) -> None:
             ended = _decode(_encode(status))
-            await carry(ended)
+            try:
+                await carry(ended)
+            except (QueueFull, ConnectionFailed) as error:  # what waits must not be given up
+                raise Retry(
+                    f"{type(error).__name__}: {error}", after=_LATER, counted=False
+                ) from error
             if self.want(ended.task, ended.status.value):
                 await self.runner(ended.task)(status)
 

@@ -106,7 +106,7 @@ class Flow(Generic[R_co]):
             DefinitionError: a step cannot be one.
             InvalidArguments: the arguments of a step do not fit its function.
             QueueFull, PayloadTooLarge, ConnectionFailed: as of an enqueue. Steps that were enqueued
-                by then stay waiting, and none of them runs.
+                by then are cancelled, but for those that a worker has begun.
         """
         task: Task[R_co] = await _enqueue(self)
         return task

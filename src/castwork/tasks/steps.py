@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
 
 from castwork.model.call_options import CallSettings
 from castwork.model.codec import encode_value
-from castwork.model.errors import DefinitionError, InvalidArguments
+from castwork.model.errors import (
+    ConnectionFailed,
+    DefinitionError,
+    InvalidArguments,
+    TaskNotFound,
+)
 from castwork.model.ids import new_id, own_id
 from castwork.model.step import Fan, Later, Step, Taken
 from castwork.store.steps import LONGEST_WAIT_S
@@ -23,9 +29,6 @@ from castwork.tasks.passing import VALUE, passing
 from castwork.tasks.plan import Plan
 from castwork.tasks.run_through import run_through
 from castwork.tasks.task import Task
-
-#: Seconds that the results of steps are kept at least, for those that take them.
-_KEPT_S = 7 * 86_400.0
 
 #: Tasks that are enqueued at once.
 _AT_ONCE = 1000
@@ -99,8 +102,22 @@ async def enqueue_flow(flow: Flow[Any], *, on_portal: bool = False) -> Task[Any]
     for planned in (plan.waiting, plan.first):  # nothing begins before all that waits is there
         for start in range(0, len(planned), _AT_ONCE):
             some = planned[start : start + _AT_ONCE]
-            tasks += await asyncio.gather(*(one.enqueue(on_portal) for one in some))
+            made = await asyncio.gather(
+                *(one.enqueue(on_portal) for one in some), return_exceptions=True
+            )
+            tasks += [one for one in made if not isinstance(one, BaseException)]
+            for error in made:
+                if isinstance(error, BaseException):
+                    await _give_up(tasks)
+                    raise error
     return tasks[0]
+
+
+async def _give_up(tasks: list[Task[Any]]) -> None:
+    """Cancel the last step of a flow that was not accepted as a whole, and so those before it."""
+    with suppress(ConnectionFailed, TaskNotFound):
+        if tasks:
+            await tasks[0].cancel("the flow was not accepted as a whole", timeout=0)
 
 
 class _FlowPlan:
@@ -123,7 +140,7 @@ class _FlowPlan:
         settings = call.settings()
         given = settings.id or place.name
         _check(call.function, settings)
-        settings = _kept(msgspec.structs.replace(settings, id=given), place)
+        settings = msgspec.structs.replace(settings, id=given)
         self.first.append(_Planned(call.function, settings, call.encoded, place.step(None, fan)))
         return own_id(call.function.queue.id_prefix, given)
 
@@ -138,9 +155,7 @@ class _FlowPlan:
         param, encoded = _bind(flow.further)
         at = len(self.waiting)
         taken = self._add_before(flow.before, own, param, place.name)
-        settings = _kept(
-            msgspec.structs.replace(settings, id=given, delay=float(LONGEST_WAIT_S)), place
-        )
+        settings = msgspec.structs.replace(settings, id=given, delay=float(LONGEST_WAIT_S))
         self.waiting.insert(at, _Planned(function, settings, encoded, place.step(taken, fan)))
         return own
 
@@ -159,7 +174,7 @@ class _FlowPlan:
             function.call_settings, id=name, delay=float(LONGEST_WAIT_S)
         )
         step = place.step(taken, fan, rescue)
-        self.waiting.insert(at, _Planned(function, _kept(settings, place), b"{}", step))
+        self.waiting.insert(at, _Planned(function, settings, b"{}", step))
         return own
 
     def _add_before(self, before: Flow[Any], own: str, param: str, name: str) -> Taken:
@@ -183,14 +198,6 @@ class _FlowPlan:
             maker = self.add(before.before, _Place(f"{name}.each", own), fan)
             return Taken(param, prefix=fan.id, count=-1, maker=maker, is_list=True)
         return Taken(param, of=[self.add(before, _Place(f"{name}.b", own))])
-
-
-def _kept(settings: CallSettings, place: _Place) -> CallSettings:
-    """The options of a step whose result another one takes."""
-    if not place.next:
-        return settings
-    kept = max(_KEPT_S, settings.result_ttl or 0.0)
-    return msgspec.structs.replace(settings, result_ttl=kept)
 
 
 def _check(function: TaskFunction[..., Any], settings: CallSettings) -> None:

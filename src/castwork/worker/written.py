@@ -63,7 +63,7 @@ class EndedTask(NamedTuple):
 
     Attributes:
         record: its final record.
-        ttl_ms: how long the record is kept; None for good.
+        ttl_ms: how long the record is kept; None for good, or until somebody lets go of it.
         letter: the dead letter that it becomes; None for none.
         status: what those are told who want to hear of it.
     """
@@ -82,7 +82,8 @@ def ended_task(attempt: Attempt, outcome: Finish | Bury, worker_id: str, queue: 
         letter = letter_of(attempt, outcome.error, queue.lanes[attempt.lane])
     else:
         record = final_record(attempt, outcome, worker_id, time.time())
-        ttl_ms = attempt.result_ttl_ms
+        if attempt.meta is None or attempt.meta.step is None or not attempt.meta.step.next:
+            ttl_ms = attempt.result_ttl_ms  # the step that waits for the task lets go of it
     status = status_of(attempt.task_id, queue.name, decode_record(record))
     with suppress(ValueError, RecursionError):
         status.arguments = decode_any(attempt.args)

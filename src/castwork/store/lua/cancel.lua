@@ -7,7 +7,7 @@
 --       10 held   11 waiters   12 turns   13 lines   14 waking
 --       15 adopted stream   16 unwanted
 -- ARGV  1 id   2 place that the id names ('': none)   3 nonce of the entry at that place
---       4 record of the cancelled task   5 ttl_ms   6 control channel   7 group   8 channel
+--       4 record of the cancelled task   5 ttl_ms ('': none)   6 control channel   7 group   8 channel
 --       9 1: entries of the adopted stream may be deleted
 --       10 call of the task that follows the end ('': none), which goes to the normal lane
 --       11 what its worker is told on the control channel, if it runs
@@ -57,8 +57,11 @@ call('HDEL', KEYS[4], id)
 local line = leave_line(KEYS[12], KEYS[13], id)
 if line then call('ZADD', KEYS[14], 0, line) end -- the next in the line is woken soon
 if ARGV[10] ~= '' then call('XADD', KEYS[6], '*', 'call', ARGV[10]) end
-call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
-call('PEXPIRE', KEYS[8], ARGV[5])
+call('SET', KEYS[1], ARGV[4])
+if ARGV[5] ~= '' then
+  call('PEXPIRE', KEYS[1], ARGV[5])
+  call('PEXPIRE', KEYS[8], ARGV[5])
+end
 call('DEL', KEYS[9])
 redis.pcall('PUBLISH', ARGV[8], KEYS[1] .. '\n' .. ARGV[4])
 return 'cancelled'
