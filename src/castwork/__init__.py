@@ -27,7 +27,7 @@ from castwork.model.errors import (
     TaskNotFound,
 )
 from castwork.model.limits import AtOnce, Rate
-from castwork.model.record import AttemptStatus, TaskStatus
+from castwork.model.record import AttemptStatus, StepStatus, TaskStatus
 from castwork.model.retry import Backoff
 from castwork.model.schedules import Cron, Every
 from castwork.model.settings import AppSettings, Limits, LinkSettings
@@ -97,6 +97,7 @@ __all__ = [
     "Retry",
     "Schedule",
     "Setting",
+    "StepStatus",
     "StreamFunction",
     "StreamTask",
     "Task",

@@ -256,6 +256,7 @@ class TaskDeclarations:
         settings = self.settings
         store = QueueStore(self._connections, settings.namespace, queue, settings.limits)
         store.follow_up = self.end_hooks.follow_up
+        store.beside = self._catalog.store_beside
         return store
 
     def queue(

@@ -54,7 +54,7 @@ async def follow_task(
 
 
 def public_status(status: TaskStatus) -> TaskStatus:
-    """A status without the tracebacks, which operators find in dead letters."""
+    """A status without the tracebacks, which operators find in dead letters, and other tasks."""
     if (
         status.step is None
         and status.error is None
@@ -63,7 +63,7 @@ def public_status(status: TaskStatus) -> TaskStatus:
         return status
     replace = msgspec.structs.replace
     tries = [replace(one, error=_untraced(one.error)) for one in status.tries]
-    return replace(status, error=_untraced(status.error), tries=tries, step=None)
+    return replace(status, error=_untraced(status.error), tries=tries, step=None, steps=[])
 
 
 def _untraced(error: ErrorInfo | None) -> ErrorInfo | None:

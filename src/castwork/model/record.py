@@ -115,6 +115,26 @@ class Record(TaskFacts, omit_defaults=True):
     watched: bool = False
 
 
+class StepStatus(msgspec.Struct, omit_defaults=True):
+    """One step of a flow, or the tasks of all items of a `then_each` as one.
+
+    Attributes:
+        task: name of the task function.
+        queue: name of the queue.
+        status: what the step is doing.
+        task_id: its task; empty where it stands for several.
+        count: how many tasks it stands for; 0 where that is not known yet.
+        ended: how many of them have ended.
+    """
+
+    task: str
+    queue: str
+    status: TaskState
+    task_id: str = ""
+    count: int = 1
+    ended: int = 0
+
+
 class TaskStatus(TaskFacts, omit_defaults=True, kw_only=True):
     """What a task's handle tells of it.
 
@@ -123,12 +143,14 @@ class TaskStatus(TaskFacts, omit_defaults=True, kw_only=True):
         queue: name of its queue.
         arguments: what the task was called with; told to `on_end` hooks.
         tries: the attempts, the last five failures among them; the one that runs is the last.
+        steps: of a step of a flow, those before it as they are now; told by `status()`.
     """
 
     task_id: str
     queue: str
     arguments: Any = None
     tries: list[AttemptStatus] = []
+    steps: list[StepStatus] = []
 
 
 _decode = msgspec.json.Decoder(Record).decode

@@ -36,6 +36,7 @@ class QueueStore:
         limits: bounds on payloads and outputs.
         follow_up: makes the field `call` of the task that follows the end of another, empty where
             none does.
+        beside: finds another queue of castwork's own, by its name.
         place: the queue's keys, and the way to their server.
         enqueues: how tasks get in.
         records: what is known of tasks.
@@ -60,6 +61,7 @@ class QueueStore:
         self._namespace = namespace
         self._twin: QueueStore | None = None
         self.follow_up: Callable[[TaskStatus], bytes] = lambda _: b""
+        self.beside: Callable[[str], QueueStore] = lambda _: self
         self.place = place = QueuePlace(connections, namespace, queue)
         self.enqueues = Enqueues(place)
         self.records = Records(place)
@@ -82,6 +84,7 @@ class QueueStore:
             connections = self.place.connections.twin
             self._twin = QueueStore(connections, self._namespace, self.queue, self.limits)
             self._twin.follow_up = self.follow_up
+            self._twin.beside = lambda name: self.beside(name).twin
         return self._twin
 
     def claims(self, worker_id: str) -> Claims:

@@ -35,6 +35,7 @@ from castwork.model.states import TaskState
 from castwork.redis.portal import portal
 from castwork.store.queue_store import QueueStore
 from castwork.tasks.again import enqueue_again
+from castwork.tasks.before import steps_before
 from castwork.tasks.chunks import OutputReader
 from castwork.tasks.waiting import wait_for_outcome
 
@@ -145,7 +146,7 @@ class Task(Generic[R_co]):
         return record
 
     async def status(self) -> TaskStatus:
-        """Read the task's state now.
+        """Read the task's state now; of a step of a flow also that of the steps before it.
 
         A task shows as `queued` for its first 20 ms of running: announcing it later keeps
         short tasks fast.
@@ -156,7 +157,10 @@ class Task(Generic[R_co]):
         record = await self._store.records.read(self.id)
         if record is None:
             raise TaskNotFound(f"no task {self.id}: it never was, or its record expired")
-        return status_of(self.id, self.queue, record)
+        status = status_of(self.id, self.queue, record)
+        if record.step is not None:
+            status.steps = await steps_before(status, self._store)
+        return status
 
     def status_sync(self) -> TaskStatus:
         """`status` for callers without an event loop; raises as it, and WouldBlock."""

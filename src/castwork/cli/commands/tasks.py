@@ -15,7 +15,7 @@ from castwork.cli.output import ago, print_json
 from castwork.cli.session import on_server
 from castwork.model.codec import encode_value
 from castwork.model.errors import UndecodableEntry
-from castwork.model.record import TaskStatus
+from castwork.model.record import StepStatus, TaskStatus
 from castwork.model.safe_text import printable
 from castwork.model.states import TaskState
 
@@ -78,6 +78,7 @@ def _print(status: TaskStatus, arguments: Any) -> None:
     ]
     if arguments is not None:
         lines.append(("arguments", printable(encode_value(arguments).decode(), 5000)))
+    lines += [("step", _step(step)) for step in status.steps]
     if status.result is not msgspec.UNSET:
         lines.append(("result", printable(bytes(status.result).decode(), sys.maxsize)))
     if status.error is not None:
@@ -88,6 +89,11 @@ def _print(status: TaskStatus, arguments: Any) -> None:
     for name, value in lines:
         if value:
             typer.echo(f"{name:<10} {value}")
+
+
+def _step(step: StepStatus) -> str:
+    told = step.task_id or f"{step.ended} of {step.count or 'as yet unknown'}"
+    return printable(f"{step.task} in {step.queue}: {step.status.value} ({told})")
 
 
 def _when(moment: float | None) -> str:
