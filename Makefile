@@ -16,7 +16,7 @@ PEERS ?=
 SCENARIOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cluster test-pythons check format bench docs clean
+.PHONY: help install demo test test-cluster test-pythons soak check format bench docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -46,6 +46,9 @@ test-cluster: install ## Run the tests that talk to a server, on a cluster of on
 
 test-pythons: ## Run all tests but the demo's on each of PYTHONS="python3.12 python3.13"
 	@PROCESSES=$(PROCESSES) sh scripts/test-pythons.sh "$(PYTHONS)" $(ARGS)
+
+soak: install ## Run the tests that take minutes: thousands of tasks under workers that are killed
+	@$(BIN)/python $(PYTEST) -m slow $(ARGS)
 
 check: install ## Lint, check the format, the types and the layers
 	@$(BIN)/ruff check

@@ -28,6 +28,7 @@ from castwork import (
     LinkSettings,
     Resync,
     Retry,
+    TaskStatus,
     current,
 )
 
@@ -217,8 +218,21 @@ def _add_steps(app: App, notes: Notes) -> None:
         await asyncio.sleep(0.1)
         return one[1]
 
+    @app.task(queue="parts", attempts=100, backoff=QUICK)
+    async def odd(one: list[int], bad: int) -> int:
+        notes.ran()
+        if one[1] == bad:
+            raise Discard("a bad one")
+        return one[1]
+
+    @app.task(queue="answers", attempts=100, backoff=QUICK)
+    async def rescue(status: TaskStatus, flow: int) -> list[int]:
+        notes.ran()
+        notes.add("answered", [flow, status.task, status.status])
+        return [-1]
+
     @app.task(queue="steps", attempts=100, backoff=QUICK)
-    async def join(numbers: list[int], flow: int) -> list[int]:
+    async def join(numbers: list[int | None], flow: int) -> list[int | None]:
         notes.ran()
         notes.add("joined", [flow, numbers])
         return numbers
