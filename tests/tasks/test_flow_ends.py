@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.eventually import eventually
 
 from castwork import (
     App,
@@ -17,6 +18,7 @@ from castwork import (
     TaskState,
     TaskStatus,
     all_of,
+    current,
 )
 from castwork.testing import inline
 
@@ -185,6 +187,42 @@ async def test_the_end_belongs_to_whom_the_steps_belong_to(app: App, program: Pr
         task = await program.split.call("a").then_each(embed).enqueue()
         assert (await task.status()).owner == "ada"
         assert sorted(seen) == ["", "ada"]
+
+
+async def test_options_and_inheritance_hold_for_items_and_answers(
+    app: App, program: Program
+) -> None:
+    seen: dict[str, list[Any]] = {"look": [], "answer": []}
+
+    def note(kind: str) -> None:
+        context = current()
+        assert context.time_left is not None
+        in_time = 0 < context.time_left <= 50
+        facts = context.owner, context.tenant, dict(context.labels), dict(context.headers)
+        seen[kind].append((*facts, in_time))
+
+    @app.task(queue="gpu", attempts=1)
+    async def look(word: str) -> int:
+        note("look")
+        raise ValueError(word)
+
+    @app.task(queue="gpu")
+    async def answer(status: TaskStatus) -> list[int]:
+        note("answer")
+        return []
+
+    look_here = look.options(labels={"a": "b"}, headers={"h": "1"}, deadline=50)
+    flow = program.split.options(owner="ada", tenant="acme").call("a").then_each(look_here)
+
+    @app.task
+    async def parent() -> None:
+        await flow.on_failure(answer.options(tenant="other", deadline=90)).enqueue()
+
+    async with app.worker():
+        await parent.options(headers={"p": "2"}, deadline=50).enqueue()
+        await eventually(lambda: seen["answer"])
+    assert seen["look"] == [("ada", "acme", {"a": "b"}, {"h": "1", "p": "2"}, True)]
+    assert seen["answer"] == [("ada", "other", {}, {"p": "2"}, True)]
 
 
 async def test_ends_of_flows_run_through_without_a_server(app: App, program: Program) -> None:

@@ -20,6 +20,7 @@ from castwork import (
     TaskDead,
     TaskFailed,
     TaskState,
+    TaskStatus,
     all_of,
     current,
 )
@@ -314,6 +315,9 @@ def test_what_cannot_be_a_flow_is_refused(app: App, program: Program) -> None:
     @app.task
     async def nothing() -> None: ...
 
+    @app.task
+    async def tell(status: TaskStatus) -> None: ...
+
     call = program.split.call("a")
     for flow, error, told in (
         (call.then(bill), DefinitionError, "adopts a stream"),
@@ -326,6 +330,8 @@ def test_what_cannot_be_a_flow_is_refused(app: App, program: Program) -> None:
         (call.then(program.store, tabel="b"), InvalidArguments, "further arguments: table"),
         (all_of([]).then(program.store), DefinitionError, "nothing to wait for"),
         (all_of([]), DefinitionError, "nothing to wait for"),
+        (call.then_each(program.embed.options(id="e")), DefinitionError, "without id"),
+        (call.on_failure(tell.options(delay=5)), DefinitionError, "without id, delay and at"),
         (call.on_failure(bill), DefinitionError, "adopts a stream"),
     ):
         with pytest.raises(error, match=told):

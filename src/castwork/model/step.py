@@ -50,6 +50,10 @@ class Later(msgspec.Struct, omit_defaults=True):
         args: the further arguments as JSON.
         priority: the lane.
         attempts, timeout: in place of the function's own; 0 for those.
+        until: seconds since 1970 after which nobody wants the task; 0 for no bound.
+        owner, tenant: whose the task is; empty for those of the step before.
+        labels, headers: as of a call.
+        parent: id of the task whose code enqueued the flow.
     """
 
     task: str
@@ -59,6 +63,12 @@ class Later(msgspec.Struct, omit_defaults=True):
     priority: str
     attempts: int = 0
     timeout: float = 0.0
+    until: float = 0.0
+    owner: str = ""
+    tenant: str = ""
+    labels: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    parent: str = ""
 
 
 class Fan(Later, omit_defaults=True):

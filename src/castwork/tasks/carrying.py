@@ -6,6 +6,7 @@ Everything here may be done again: the task that carries an end runs at least on
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from itertools import groupby
 from typing import Any
@@ -23,6 +24,9 @@ from castwork.tasks.producer import Producer
 
 #: Items whose tasks are enqueued at once.
 _AT_ONCE = 1000
+
+#: Seconds that are left, at least, to a task whose deadline has just passed.
+_SHORTEST = 0.001
 
 FindStore = Callable[[str], QueueStore]
 
@@ -223,10 +227,13 @@ def _plan(later: Later, task_id: str, before: TaskStatus, step: Step) -> Plan:
         priority=Priority(later.priority),
         attempts=later.attempts or None,
         timeout=later.timeout or None,
-        owner=before.owner,
-        tenant=before.tenant,
+        deadline=max(_SHORTEST, later.until - time.time()) if later.until else None,
+        owner=later.owner or before.owner,
+        tenant=later.tenant or before.tenant,
+        labels=tuple(sorted(later.labels.items())),
+        headers=tuple(sorted(later.headers.items())),
     )
-    return Plan(later.task, settings, step=step)
+    return Plan(later.task, settings, parent=later.parent, step=step)
 
 
 def with_argument(args: bytes, name: str, value: bytes) -> bytes:

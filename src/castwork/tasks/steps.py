@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -231,6 +232,14 @@ def _later(further: Further, name: str) -> Later:
     """A call that becomes a task of this id once its first argument is known."""
     function, settings = further.function, further.function.call_settings
     _check(function, settings)
+    if settings.id is not None or settings.delay or settings.at is not None:
+        raise DefinitionError(f"step {function.name!r} is made by a flow: without id, delay and at")
+    attempt = attempt_here()
+    if attempt is not None:
+        settings = inherited(settings, attempt)
+    now = time.time()
+    deadline = settings.from_now(now).deadline
+    assert not isinstance(deadline, datetime)  # `from_now` has made seconds of it
     param, encoded = _bind(further)
     return Later(
         function.name,
@@ -240,6 +249,12 @@ def _later(further: Further, name: str) -> Later:
         settings.priority.value,
         settings.attempts or 0,
         settings.timeout or 0.0,
+        0.0 if deadline is None else now + deadline,
+        settings.owner,
+        settings.tenant,
+        dict(settings.labels),
+        dict(settings.headers),
+        attempt.task_id if attempt is not None else "",
     )
 
 
